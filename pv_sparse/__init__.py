@@ -1,0 +1,55 @@
+"""pv_sparse: sparse-sampling action recognition (TSN, TRN, ECO) for PyTorchVideo.
+
+Importing it is light: neither torch nor pytorchvideo is loaded before a name below is used. `__init__.pyi` shows type
+checkers the same names.
+"""
+
+import importlib
+
+from pv_sparse import compat
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EncodedVideoSparse": "pv_sparse.data.clip_sampling",
+    "EvaluationTransform": "pv_sparse.transforms",
+    "PvSparseError": "pv_sparse.errors",
+    "Recognition": "pv_sparse.recognition",
+    "Recognizer": "pv_sparse.recognition",
+    "SegmentClipSampler": "pv_sparse.data.clip_sampling",
+    "SegmentNet": "pv_sparse.models.segment_net",
+    "SparseVideo": "pv_sparse.data.video",
+    "SparseVideoPathHandler": "pv_sparse.data.clip_sampling",
+    "VideoDecodeError": "pv_sparse.errors",
+    "Weights": "pv_sparse.zoo.weights",
+    "WeightsError": "pv_sparse.errors",
+    "create_tsn": "pv_sparse.models.tsn",
+    "doctor": "pv_sparse.doctor",
+    "get_weights": "pv_sparse.zoo.weights",
+    "list_weights": "pv_sparse.zoo.weights",
+    "load_model": "pv_sparse.zoo.loading",
+    "recognize": "pv_sparse.recognition",
+    "save_model": "pv_sparse.zoo.loading",
+    "segment_indices": "pv_sparse.data.segments",
+}
+_SUBPACKAGES = ("data", "models", "transforms", "zoo")
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names of a dict are strings)
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _SUBPACKAGES:
+        value = importlib.import_module(f"pv_sparse.{name}")
+    else:
+        raise AttributeError(f"module 'pv_sparse' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_SUBPACKAGES})
+
+
+compat.repair_on_import()

@@ -1,0 +1,161 @@
+"""Which frames to look at: `num_frames -> indices`, as pure functions.
+
+A rule divides a video into segments and picks the first frame of a group of `frames_per_segment` consecutive frames in
+each. The plain rules (`center`, `random`, `uniform`, `dense`, `twice`) are right where the original implementations
+are not; the originals' rules, quirks included, go by the originals' names (`pv_sparse.data.original_rules`).
+
+Words used below, for n frames, S segments, L frames per segment: a group can start at `positions = max(1, n - L + 1)`
+places, 0 to positions - 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pv_sparse.data import original_rules
+from pv_sparse.data.original_rules import Draw
+
+SHORT_POLICIES = ("repeat_last", "loop", "error")
+DENSE_VIEWS = 10
+DENSE_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`starts(num_frames, num_segments, frames_per_segment, draw)` lists the first frame of each group."""
+
+    starts: Callable[[int, int, int, Draw], list[int]]
+    short: str = "repeat_last"
+    num_views: int = 1
+    is_random: bool = False
+
+
+def segment_indices(
+    num_frames: int,
+    num_segments: int,
+    frames_per_segment: int = 1,
+    rule: str = "center",
+    generator: torch.Generator | None = None,
+    short: str | None = None,
+) -> Tensor:
+    """The frames to look at in a video of `num_frames` frames.
+
+    Rules (n frames, S segments):
+
+    * `center`: the middle of each segment, as the originals test. n = 30, S = 3: 5, 15, 25.
+    * `random`: one draw inside each segment, for training. Every frame can be drawn; S frames of S give each once.
+    * `uniform`: even steps from the first frame to the last, as the host's `UniformTemporalSubsample`: 0, 14, 29.
+    * `dense`: 10 views, each S even steps through a window of 64 frames; the windows are spread from start to end.
+    * `twice`: 2 views, `center` and then the first frame of each segment: 5, 15, 25, 0, 10, 20.
+    * `tsn_train`, `tsn_val`, `tsn_test` (TSN, TRN and ECO in PyTorch), `mmaction2_train`, `mmaction2_test`,
+      `mmaction2_dense`, `caffe_train`, `caffe_test` (TSN and ECO in Caffe), `caffe_eval25`, `tsm_twice`, `tsm_dense`:
+      the original implementations, 0-based.
+
+    A video is short when it has fewer than S places for a group to start. Its groups are spread over the places there
+    are, in order of time (n = 5, S = 8, `center`: 0, 0, 1, 2, 2, 3, 4, 4), and `short` says what stands for frames
+    past the end of the video (n = 2, L = 4):
+
+    * `repeat_last`: the last frame. 0, 1, 1, 1.
+    * `loop`: the video again from its start. 0, 1, 0, 1.
+    * `error`: nothing: a short video raises `ValueError`.
+
+    Args:
+        num_frames: n, at least 1.
+        num_segments: S, at least 1.
+        frames_per_segment: L, consecutive frames in each segment, at least 1.
+        rule: a name of the list above.
+        generator: draws of the random rules; None takes torch's global generator. Other rules ignore it.
+        short: a policy of the list above; None is the rule's own: `loop` for mmaction2 and tsm_dense, else `repeat_last`.
+
+    Returns:
+        (S, L) int64, 0-based, each value in [0, num_frames); (views * S, L), view after view, for rules with views.
+
+    Raises:
+        ValueError: a count below 1, an unknown rule or policy, or a short video under `short="error"`.
+    """
+    chosen = get_rule(rule)
+    _check_counts(num_frames, num_segments, frames_per_segment)
+    policy = _check_policy(short or chosen.short, num_frames, num_segments, frames_per_segment)
+    starts = chosen.starts(num_frames, num_segments, frames_per_segment, _draw_from(generator))
+    indices = torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(frames_per_segment)
+    return indices % num_frames if policy == "loop" else indices.clamp(0, num_frames - 1)
+
+
+def get_rule(name: str) -> Rule:
+    """The rule of this name; `ValueError` lists the names there are."""
+    if name not in RULES:
+        raise ValueError(f"rule={name!r} is unknown: choose one of {', '.join(sorted(RULES))}")
+    return RULES[name]
+
+
+def _check_counts(num_frames: int, num_segments: int, frames_per_segment: int) -> None:
+    counts = {"num_frames": num_frames, "num_segments": num_segments, "frames_per_segment": frames_per_segment}
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} is not allowed: it must be at least 1")
+
+
+def _check_policy(policy: str, num_frames: int, num_segments: int, frames_per_segment: int) -> str:
+    if policy not in SHORT_POLICIES:
+        raise ValueError(f"short={policy!r} is unknown: choose one of {', '.join(SHORT_POLICIES)}")
+    needed = num_segments + frames_per_segment - 1
+    if policy == "error" and num_frames < needed:
+        raise ValueError(
+            f"a video of {num_frames} frames is too short for {num_segments} segments of {frames_per_segment} frames: "
+            f"they need at least {needed} frames; ask for fewer segments, or choose short='repeat_last' or 'loop'"
+        )
+    return policy
+
+
+def _draw_from(generator: torch.Generator | None) -> Draw:
+    def draw(high: int) -> int:
+        return int(torch.randint(high, (), generator=generator))
+
+    return draw
+
+
+def _positions(num_frames: int, frames_per_segment: int) -> int:
+    return max(1, num_frames - frames_per_segment + 1)
+
+
+def _random(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
+    """Segment i holds the whole places of [i, i + 1) * positions / S; one narrower than a place holds the one it is in."""
+    positions = _positions(num_frames, frames_per_segment)
+    lows = [i * positions // num_segments for i in range(num_segments)]
+    highs = lows[1:] + [positions]
+    return [low + draw(max(1, high - low)) for low, high in zip(lows, highs, strict=True)]
+
+
+def _uniform(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
+    last = _positions(num_frames, frames_per_segment) - 1
+    return [i * last // max(1, num_segments - 1) for i in range(num_segments)]
+
+
+def _dense(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
+    positions = _positions(num_frames, frames_per_segment)
+    window = min(DENSE_WINDOW, positions)
+    windows = [view * (positions - window) // (DENSE_VIEWS - 1) for view in range(DENSE_VIEWS)]
+    return [start + i * window // num_segments for start in windows for i in range(num_segments)]
+
+
+RULES = {
+    # The originals' test frames, rounding included, are right for every length: S frames of S give each once.
+    "center": Rule(original_rules.tsn_test),
+    "random": Rule(_random, is_random=True),
+    "uniform": Rule(_uniform),
+    "dense": Rule(_dense, num_views=DENSE_VIEWS),
+    "twice": Rule(original_rules.tsm_twice, num_views=2),
+    "tsn_train": Rule(original_rules.tsn_train, is_random=True),
+    "tsn_val": Rule(original_rules.tsn_val),
+    "tsn_test": Rule(original_rules.tsn_test),
+    "mmaction2_train": Rule(original_rules.mmaction2_train, short="loop", is_random=True),
+    "mmaction2_test": Rule(original_rules.mmaction2_test, short="loop"),
+    "mmaction2_dense": Rule(original_rules.mmaction2_dense, short="loop", num_views=10),
+    "caffe_train": Rule(original_rules.caffe_train, is_random=True),
+    "caffe_test": Rule(original_rules.caffe_test),
+    "caffe_eval25": Rule(original_rules.caffe_eval25),
+    "tsm_twice": Rule(original_rules.tsm_twice, num_views=2),
+    "tsm_dense": Rule(original_rules.tsm_dense, short="loop", num_views=10),
+}

