@@ -37,7 +37,7 @@ _SUBPACKAGES = ("data", "models", "transforms", "zoo")
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names of a dict are strings)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     elif name in _SUBPACKAGES:

@@ -21,3 +21,10 @@ class VideoDecodeError(PvSparseError):
 
 class WeightsError(PvSparseError, ValueError):
     """Weights that are unknown, missing, damaged, or that do not fit the model."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line; the kind of error too where it says nothing of ours."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    is_told = isinstance(error, (PvSparseError, OSError, ValueError))
+    return text if is_told else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -81,7 +81,11 @@ def _quiet(codec: str, gop: int) -> dict[str, str]:
     if codec == "libx264":
         return {"crf": "28", "bf": "3", "keyint_min": "1", "sc_threshold": "0", "preset": "veryfast"}
     if codec == "libx265":
-        return {"crf": "28", "x265-params": f"log-level=none:keyint={gop}:min-keyint=1:scenecut=0", "preset": "ultrafast"}
+        return {
+            "crf": "28",
+            "x265-params": f"log-level=none:keyint={gop}:min-keyint=1:scenecut=0",
+            "preset": "ultrafast",
+        }
     if codec.startswith("libvpx"):
         return {"crf": "30", "b": "0", "deadline": "realtime", "cpu-used": "8"}
     return {}

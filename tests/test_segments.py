@@ -34,9 +34,17 @@ def flat(rule: str, n: int, segments: int, length: int = 1) -> list[int]:
     return segment_indices(n, segments, length, rule).flatten().tolist()
 
 
+def lowest_draw(high: int) -> int:
+    return 0
+
+
+def highest_draw(high: int) -> int:
+    return high - 1
+
+
 def extreme(rule: str, n: int, segments: int, length: int, highest: bool) -> list[int]:
     """The starts when every draw is at its lowest, or at its highest."""
-    starts = RULES[rule].starts(n, segments, length, lambda high: high - 1 if highest else 0)
+    starts = RULES[rule].starts(n, segments, length, highest_draw if highest else lowest_draw)
     return [min(start, n - 1) for start in starts]
 
 
@@ -93,7 +101,7 @@ def test_mmaction2_is_the_original():
                 table, (f"mmaction2_{table.split('_')[0]}", int(table.split("clip")[1][0]))
             )
             if table.endswith(("_min", "_max")):
-                starts = RULES[rule].starts(n, k, length, lambda high, top=table.endswith("max"): top * (high - 1))
+                starts = RULES[rule].starts(n, k, length, highest_draw if table.endswith("max") else lowest_draw)
                 got = [(start + j) % n for start in starts for j in range(length)]
             else:
                 got = flat(rule, n, k, length)
@@ -138,7 +146,8 @@ def test_every_rule_keeps_its_shape_and_stays_inside_the_video(n, k, length, rul
         indices = segment_indices(n, k, length, rule, generator, short)
         assert indices.shape == (RULES[rule].num_views * k, length)
         assert indices.dtype == torch.int64
-        assert 0 <= indices.min() and indices.max() < n
+        assert indices.min() >= 0
+        assert indices.max() < n
 
 
 @given(n=counts, k=counts, length=st.integers(1, 9), rule=st.sampled_from(["center", "random", "uniform"]))
@@ -157,7 +166,9 @@ def test_as_many_frames_as_segments_give_each_frame_once(rule, k):
 @given(n=counts, k=counts, length=st.integers(1, 9))
 def test_random_can_draw_every_frame(n, k, length):
     lowest, highest = (extreme("random", n, k, length, top) for top in (False, True))
-    reachable = {f + j for lo, hi in zip(lowest, highest, strict=True) for f in range(lo, hi + 1) for j in range(length)}
+    reachable = {
+        f + j for lo, hi in zip(lowest, highest, strict=True) for f in range(lo, hi + 1) for j in range(length)
+    }
     assert reachable >= set(range(n)) or n < k + length - 1
 
 

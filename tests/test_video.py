@@ -135,8 +135,8 @@ def test_only_packets_that_matter_are_decoded(tmp_path, monkeypatch):
     path = write_index_video(tmp_path / "video.mp4", 240, gop=30)
     video = SparseVideo(path)
     sent = []
-    decode = video_module._decode
-    monkeypatch.setattr(video_module, "_decode", lambda context, packet: sent.append(packet) or decode(context, packet))
+    decode = video_module.decode
+    monkeypatch.setattr(video_module, "decode", lambda context, packet: sent.append(packet) or decode(context, packet))
     video.frames_at([0, 120, 239])
     assert len([packet for packet in sent if packet is not None]) <= 1 + 1 + 31
     sent.clear()
@@ -234,7 +234,10 @@ def test_a_rotation_noted_in_the_file_is_applied(tmp_path):
 
 def test_a_size_that_changes_in_mid_video(tmp_path):
     """Transport streams may be joined from parts of different sizes; all frames come in the size of the first."""
-    parts = [write_index_video(tmp_path / f"{s[0]}.ts", 12, size=s, start_seconds=t) for s, t in (((96, 160), 0), ((48, 80), 4))]
+    parts = [
+        write_index_video(tmp_path / f"{s[0]}.ts", 12, size=s, start_seconds=t)
+        for s, t in (((96, 160), 0), ((48, 80), 4))
+    ]
     joined = tmp_path / "joined.ts"
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
     with SparseVideo(joined) as video:
@@ -286,7 +289,9 @@ def test_a_file_cut_off_gives_what_decodes(tmp_path, codec, container, options, 
         # The last packet was cut through; FFmpeg mends its picture in another way each time, and those beside it.
         assert torch.equal(video.frames_at(range(video.num_frames))[:-4], everything[:-4])
         declares = container != "ts" and "frag" not in options.get("movflags", "")
-        assert video.decoded_share == pytest.approx(len(everything) / 100 if declares else 1.0, abs=0.03 if declares else 0.2)
+        assert video.decoded_share == pytest.approx(
+            len(everything) / 100 if declares else 1.0, abs=0.03 if declares else 0.2
+        )
 
 
 def test_audio_that_outlasts_the_video_is_not_a_missing_part(tmp_path):

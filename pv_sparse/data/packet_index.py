@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Codecs of which FFmpeg's demuxers deliver one shown frame in each packet (tried; VP8's hidden frames, for one, do not).
+# Codecs of which FFmpeg's demuxers deliver one shown frame in each packet (tried; VP8 hides some).
 ONE_FRAME_A_PACKET = frozenset({"av1", "ffv1", "h264", "hevc", "mjpeg", "mpeg4", "vp9"})
 # MPEG-4 writes a frame that was not coded, or the placeholder of a packed bitstream, in about 8 bytes.
 MPEG4_PLACEHOLDER_BYTES = 12
@@ -99,7 +99,7 @@ def _shows_each_packet(packets: Sequence[Packet], codec: str) -> bool:
 
 
 def _has_true_timestamps(packets: Sequence[Packet], container: str, reorders: bool) -> bool:
-    """AVI stores no presentation times: with B-frames, its demuxer's timestamps are a guess (HMDB51's clips show it)."""
+    """AVI stores no presentation times: with B-frames, the demuxer's timestamps are a guess (see HMDB51's clips)."""
     if container == "avi" and reorders:
         return False
     timestamps = [packet.pts for packet in packets if packet.pts is not None]

@@ -67,7 +67,8 @@ def segment_indices(
         frames_per_segment: L, consecutive frames in each segment, at least 1.
         rule: a name of the list above.
         generator: draws of the random rules; None takes torch's global generator. Other rules ignore it.
-        short: a policy of the list above; None is the rule's own: `loop` for mmaction2 and tsm_dense, else `repeat_last`.
+        short: a policy of the list above; None is the rule's own: `loop` for mmaction2's and `tsm_dense`, else
+            `repeat_last`.
 
     Returns:
         (S, L) int64, 0-based, each value in [0, num_frames); (views * S, L), view after view, for rules with views.
@@ -121,10 +122,10 @@ def _positions(num_frames: int, frames_per_segment: int) -> int:
 
 
 def _random(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
-    """Segment i holds the whole places of [i, i + 1) * positions / S; one narrower than a place holds the one it is in."""
+    """Segment i holds the whole places of [i, i + 1) * positions / S, or, narrower than one, the place it lies in."""
     positions = _positions(num_frames, frames_per_segment)
     lows = [i * positions // num_segments for i in range(num_segments)]
-    highs = lows[1:] + [positions]
+    highs = [*lows[1:], positions]
     return [low + draw(max(1, high - low)) for low, high in zip(lows, highs, strict=True)]
 
 

@@ -13,17 +13,16 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
 import numpy as np
 import torch
-from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
-from pv_sparse.data.packet_index import Key, Packet, PacketIndex, Run, index_packets
+from pv_sparse.data.container import declared_num_frames, decode, open_container, read_packets, scan_packets
+from pv_sparse.data.packet_index import Key, PacketIndex, Run, index_packets
 from pv_sparse.errors import VideoDecodeError
 
 Size = int | tuple[int, int]
@@ -114,7 +113,7 @@ class SparseVideo:
     # Opening
 
     def _open(self, thread_type: str = "AUTO") -> None:
-        self._container = _open_container(self.path)
+        self._container = open_container(self.path)
         if not self._container.streams.video:
             self._container.close()
             raise VideoDecodeError(self.path, "it holds no video stream")
@@ -135,7 +134,7 @@ class SparseVideo:
         self._open(thread_type)
 
     def _find_frames(self) -> None:
-        packets = _scan(self._container, self._stream)
+        packets = scan_packets(self._container, self._stream)
         self._index = index_packets(packets, self._codec, self._container.format.name, self._context.has_b_frames)
         if self._index is None:
             self._count_by_decoding()
@@ -143,7 +142,7 @@ class SparseVideo:
             self.keyframes = self._index.keyframes()
             self._set_times(self._index.timestamps)
         start = min((packet.pts for packet in packets if packet.pts is not None), default=0) * self._stream.time_base
-        declared = _declared_num_frames(self._container, self._stream, self.average_rate, start)
+        declared = declared_num_frames(self._container, self._stream, self.average_rate, start)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
 
     def _count_by_decoding(self) -> None:
@@ -204,10 +203,10 @@ class SparseVideo:
             if index.packet_of.get(packet.pts, run.stop) >= run.stop:
                 break
             self._context.skip_frame = "DEFAULT" if packet.pts in run.timestamps else self._skippable
-            yield from _decode(self._context, packet)
-        yield from _decode(self._context, None)
+            yield from decode(self._context, packet)
+        yield from decode(self._context, None)
 
-    def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[av.Packet]:
+    def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[Any]:
         """The packets from `key` on. A seek that lands behind it is made good by reopening."""
         # MPEG-TS is searched by decoding time, the other containers by presentation time.
         by_decoding_time = self._container.format.name == "mpegts" and key.dts is not None
@@ -220,16 +219,16 @@ class SparseVideo:
             first = next(packets)
         return itertools.chain([first], packets)
 
-    def _skip_to(self, index: PacketIndex, key: Key) -> Iterator[av.Packet]:
-        packets = _read_packets(self._container, self._stream)
+    def _skip_to(self, index: PacketIndex, key: Key) -> Iterator[Any]:
+        packets = read_packets(self._container, self._stream)
         return itertools.dropwhile(lambda packet: index.packet_of.get(packet.pts, -1) < key.packet, packets)
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
         """Every frame in the order shown; packets that cannot be decoded are passed over, as players do."""
         self._reopen("SLICE")  # Decoding frames in parallel, damaged ones would be mended in another way each time.
-        for packet in _read_packets(self._container, self._stream):
-            yield from _decode(self._context, packet)
-        yield from _decode(self._context, None)
+        for packet in read_packets(self._container, self._stream):
+            yield from decode(self._context, packet)
+        yield from decode(self._context, None)
 
     def _picture(self, frame: av.VideoFrame, size: Size | None) -> Tensor:
         """(3, height, width) uint8 RGB; a frame of another size than the video's first is scaled to it."""
@@ -240,7 +239,7 @@ class SparseVideo:
             height, width = width, height
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
         plane = rgb.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : 3 * width]
         picture = torch.from_numpy(rows.reshape(height, width, 3)).permute(2, 0, 1)
         return torch.rot90(picture, turns, dims=(1, 2)).contiguous()
 
@@ -249,83 +248,11 @@ def _threads_for_context() -> int:
     return 1 if torch.utils.data.get_worker_info() is not None else 0
 
 
-def _open_container(path: str) -> Any:
-    local = "://" not in path
-    if local and not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file")
-    if local and os.path.isdir(path):
-        raise VideoDecodeError(path, "it is a folder, not a video file")
-    if local and os.path.getsize(path) == 0:
-        raise VideoDecodeError(path, "the file is empty")
-    try:
-        # Files with names in other encodings than UTF-8 among their metadata (HMDB51 has them) open all the same.
-        return av.open(path if local else g_pathmgr.open(path, "rb"), metadata_errors="ignore")
-    except av.error.InvalidDataError as error:
-        raise VideoDecodeError(path, f"it is not a video, or its header is damaged ({_reason(error)})") from error
-    except av.FFmpegError as error:
-        raise VideoDecodeError(path, f"it cannot be opened ({_reason(error)})") from error
-
-
-def _reason(error: av.FFmpegError) -> str:
-    """FFmpeg's own words, with those of its log where it wrote any."""
-    said = error.log[2].strip() if error.log else ""
-    return f"{error.strerror}: {said}" if said else str(error.strerror)
-
-
-def _scan(container: Any, stream: Any) -> list[Packet]:
-    return [
-        Packet(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt)
-        for p in _read_packets(container, stream)
-    ]
-
-
-def _read_packets(container: Any, stream: Any) -> Iterator[av.Packet]:
-    """The stream's packets up to the end of the file, or to the place where the container itself is broken."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
-        if packet.size:
-            yield packet
-
-
-def _decode(context: Any, packet: av.Packet | None) -> list[av.VideoFrame]:
-    try:
-        return context.decode(packet)
-    except av.FFmpegError:
-        return []
-
-
 def _as_numbers(indices: Iterable[int] | Tensor | np.ndarray) -> list[int]:
     numbers = np.asarray(indices if hasattr(indices, "shape") else list(indices)).reshape(-1)
     if numbers.size and numbers.dtype.kind not in "iu":
         raise TypeError(f"frame numbers must be integers, not {numbers.dtype}")
     return numbers.tolist()
-
-
-def _declared_num_frames(container: Any, stream: Any, rate: Fraction, start_seconds: Fraction) -> int:
-    """What the header promises, less the frames that an edit list cuts away; by duration where it counts no frames; 0: none."""
-    if "mp4" in container.format.name:
-        return sum(not entry.is_discard for entry in stream.index_entries)
-    end_seconds = _declared_end_seconds(container, stream)
-    return round((end_seconds - start_seconds) * rate) if end_seconds else 0
-
-
-def _declared_end_seconds(container: Any, stream: Any) -> Fraction | None:
-    if container.format.name == "mpegts":
-        return None  # It declares no duration: what FFmpeg reports is read off the file's end.
-    if container.format.name == "avi":
-        return stream.frames * stream.time_base  # FFmpeg scales the duration down where a file was cut off.
-    if stream.duration is not None:
-        return stream.duration * stream.time_base
-    if "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
-    if container.duration is not None and len(container.streams) == 1:
-        return Fraction(container.duration, av.time_base)
-    return None
 
 
 def _average_rate(span_seconds: Fraction, num_frames: int, declared: Fraction) -> Fraction:
@@ -339,10 +266,9 @@ def _average_rate(span_seconds: Fraction, num_frames: int, declared: Fraction) -
 def _target_size(height: int, width: int, size: Size | None) -> tuple[int, int]:
     if size is None:
         return height, width
-    target = size
-    if isinstance(size, int):
-        short = min(height, width)
-        target = max(size, size * height // short), max(size, size * width // short)
-    if min(target) < 1:
+    if min((size,) if isinstance(size, int) else size) < 1:
         raise ValueError(f"size={size} is not allowed: give the shorter side, or (height, width), in pixels from 1 on")
-    return target
+    if isinstance(size, tuple):
+        return size
+    short = min(height, width)
+    return size * height // short, size * width // short

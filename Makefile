@@ -1,0 +1,46 @@
+# Everything a developer runs. Each target sets up .venv where it is missing, or older than pyproject.toml.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-all lint format bench clean
+
+help:
+	@echo "make demo      recognise a real video with real weights"
+	@echo "make test      the quick tests (two minutes)"
+	@echo "make test-all  all tests"
+	@echo "make lint      ruff and mypy"
+	@echo "make format    let ruff rewrite"
+	@echo "make bench     the benchmarks"
+	@echo "make clean     remove .venv and everything built"
+
+demo: $(READY)
+	$(BIN)/pv-sparse recognize "$$($(BIN)/python benchmarks/sample_video.py bikes.mp4)"
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
+
+# A .venv whose interpreter has gone, or whose folder was moved, is made anew.
+$(READY): pyproject.toml
+	$(BIN)/python -c "" 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo]"
+	touch $@

@@ -1,0 +1,84 @@
+"""`pv-sparse`: the command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pv_sparse import __version__
+from pv_sparse.errors import one_line
+
+DEBUG = "pv_sparse.debug"
+
+
+def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[DEBUG] = True
+
+
+debug_option: Callable[[Any], Any] = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+)
+
+
+class OneLineErrors(click.Group):
+    """Every error is one line and exit code 1; wrong usage stays click's, with exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.meta.get(DEBUG):
+                raise
+            raise click.ClickException(one_line(error)) from error
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pv-sparse")
+@debug_option
+def main() -> None:
+    """Sparse-sampling action recognition (TSN, TRN, ECO) for PyTorchVideo."""
+
+
+@main.command()
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO|DIR|LIST...")
+@click.option("--weights", metavar="NAME_OR_PATH", help="Of the zoo, or a file. Default: tsn_efficientnet_lite0.in1k.")
+@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes for each video.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--sheet", type=click.Path(dir_okay=False), metavar="OUT.png", help="Draw the frames and what they say.")
+@click.option("--device", help="Where the model runs. Default: cuda where torch sees a GPU, else cpu.")
+@debug_option
+@click.pass_context
+def recognize(
+    context: click.Context,
+    videos: tuple[str, ...],
+    weights: str | None,
+    top_k: int,
+    as_json: bool,
+    sheet: str | None,
+    device: str | None,
+) -> None:
+    """Say what happens in videos: files, all videos below a folder, or those named in a text file.
+
+    Each line of a text file (.txt, .csv, .lst, .list) names a video; a label after it is ignored.
+    """
+    from pv_sparse.recognize_command import run
+
+    failed = run(videos, weights, top_k, as_json, sheet, device, bool(context.meta.get(DEBUG)))
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@debug_option
+def doctor() -> None:
+    """Say what is installed, what of PyTorchVideo is broken or repaired, and where things are."""
+    from pv_sparse.doctor import doctor as examine
+
+    click.echo("\n".join(examine()))
+
+
+if __name__ == "__main__":
+    main()

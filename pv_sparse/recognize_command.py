@@ -1,0 +1,112 @@
+"""`pv-sparse recognize`: many videos through one recogniser, and what people and programs read of it."""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from pv_sparse.data.video_files import find_videos
+from pv_sparse.recognition import Recognition, Recognizer, best_classes
+from pv_sparse.sheet import draw_sheet, sheet_paths
+
+
+def run(
+    arguments: Iterable[str],
+    weights: str | None,
+    top_k: int,
+    as_json: bool,
+    sheet: str | None,
+    device: str | None,
+    debug: bool,
+) -> int:
+    """Recognise and print; returns how many videos, folders and lists failed. One failing leaves the others be."""
+    _check_sheet(sheet)
+    recognizer = Recognizer(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    videos, failures = _find_all(arguments, recognizer)
+    pictures = sheet_paths(Path(sheet), videos) if sheet else [None] * len(videos)
+    if as_json:
+        _print_json(failures)
+    started = time.perf_counter()
+    show_bar = len(videos) > 1 and sys.stderr.isatty()
+    for video, picture in tqdm(list(zip(videos, pictures, strict=True)), unit="video", disable=not show_bar):
+        result = _recognize(recognizer, video, top_k, picture, debug)
+        if result.error is not None:
+            failures.append(result)
+        if as_json:
+            _print_json([result])
+        elif result.error is None:
+            tqdm.write(_table(result))
+    _summarize(failures, len(videos), time.perf_counter() - started, recognizer)
+    return len(failures)
+
+
+def _check_sheet(sheet: str | None) -> None:
+    """Before hours of work, not after."""
+    if sheet is None:
+        return
+    if not Path(sheet).absolute().parent.is_dir():
+        raise ValueError(f"--sheet {sheet}: there is no folder {Path(sheet).absolute().parent}")
+    if Path(sheet).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"--sheet {sheet}: its name must end in .png or .jpg")
+
+
+def _find_all(arguments: Iterable[str], recognizer: Recognizer) -> tuple[list[str], list[Recognition]]:
+    videos: list[str] = []
+    failures: list[Recognition] = []
+    for argument in arguments:
+        try:
+            videos += find_videos(argument)
+        except Exception as error:
+            failures.append(recognizer.failure(argument, error))
+    return videos, failures
+
+
+def _recognize(recognizer: Recognizer, video: str, top_k: int, picture: Path | None, debug: bool) -> Recognition:
+    try:
+        look = recognizer.look(video)
+        result = recognizer.describe(video, look, recognizer.scores(look), top_k)
+        if picture is not None and result.classes is not None:
+            alone = recognizer.scores_of_each_frame(look)
+            best_of_each = [best_classes(scores, recognizer.weights.categories, 1)[0] for scores in alone]
+            draw_sheet(Path(video).name, look, best_of_each, result.classes).save(picture)
+        return result
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return recognizer.failure(video, error)
+
+
+def _print_json(results: Iterable[Recognition]) -> None:
+    for result in results:
+        tqdm.write(json.dumps(result.as_dict()))
+
+
+def _table(result: Recognition) -> str:
+    """A video for people: its frames, when they are shown, and its classes."""
+    numbers, times, classes = result.frame_indices or [], result.frame_times_seconds or [], result.classes or []
+    lines = [
+        f"{result.path}: {len(numbers)} of {result.num_frames} frames",
+        "  frame    " + " ".join(f"{number:6}" for number in numbers),
+        "  seconds  " + " ".join(f"{seconds:6.2f}" for seconds in times),
+        "  score    class",
+        *(f"  {entry.score:.4f}   {entry.name}" for entry in classes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _summarize(failures: list[Recognition], attempted: int, seconds: float, recognizer: Recognizer) -> None:
+    """On standard error, so that standard output holds results alone."""
+    for failure in failures:
+        click.echo(f"Error: {failure.error}", err=True)
+    if attempted:
+        rate = attempted / max(seconds, 1e-9)
+        name, device = recognizer.weights.name, recognizer.device
+        told = f", {len(failures)} failed" if failures else ""
+        noun = "video" if attempted == 1 else "videos"
+        click.echo(f"{attempted} {noun}{told}, {rate:.2f} videos/s with {name} on {device}", err=True)

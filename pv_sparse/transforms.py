@@ -1,0 +1,80 @@
+"""From decoded frames to what a model takes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+CHANNEL_ORDERS = ("RGB", "BGR")
+
+
+class EvaluationTransform(nn.Module):
+    """Scale the shorter side, crop the centre, normalise: the same for every frame, nothing random.
+
+    A clip of the host (float) and one of `SparseVideo` (uint8) are both taken, with pixels from 0 to 255.
+
+    Args:
+        resize: pixels of the shorter side.
+        crop: pixels of the square cut from the centre; None keeps the whole frame.
+        mean: of each channel, subtracted, in units of `value_range` and in `channel_order`.
+        std: of each channel, divided by, likewise.
+        value_range: what white becomes before `mean` and `std`: 1.0 or 255.0.
+        channel_order: of the model, `RGB` or `BGR` (the networks that came from Caffe).
+        interpolation: `bilinear` or `bicubic`, with antialiasing, as PIL.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        resize: int = 256,
+        crop: int | None = 224,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        value_range: float = 1.0,
+        channel_order: str = "RGB",
+        interpolation: str = "bilinear",
+    ):
+        super().__init__()
+        if channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f"channel_order={channel_order!r} is unknown: choose one of {', '.join(CHANNEL_ORDERS)}")
+        if value_range not in (1.0, 255.0):
+            raise ValueError(f"value_range={value_range} is not allowed: choose 1.0 or 255.0")
+        if crop is not None and crop > resize:
+            raise ValueError(f"crop={crop} is larger than resize={resize}: crop at most what is there")
+        self.resize = resize
+        self.crop = crop
+        self.value_range = value_range
+        self.channel_order = channel_order
+        self.interpolation = InterpolationMode(interpolation)
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1, 1), persistent=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(3, T, H, W) RGB, uint8 or float, pixels 0 to 255 -> (3, T, crop, crop) float32.
+
+        Raises:
+            ValueError: a clip of another shape.
+        """
+        if clip.ndim != 4 or clip.shape[0] != 3:
+            raise ValueError(
+                f"a clip of shape {tuple(clip.shape)} was given; the transform takes (3, T, H, W): "
+                "turn frames (T, 3, H, W) of SparseVideo with frames.transpose(0, 1)"
+            )
+        frames = F.resize(clip.transpose(0, 1), [self.resize], self.interpolation, antialias=True)
+        if self.crop is not None:
+            frames = F.center_crop(frames, [self.crop, self.crop])
+        pixels = frames.transpose(0, 1).float() * (self.value_range / 255)
+        if self.channel_order == "BGR":
+            pixels = pixels.flip(0)
+        return (pixels - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        """One line on what is done, for people."""
+        return (
+            f"shorter side to {self.resize}, centre {self.crop}, {self.channel_order} 0 to {self.value_range:g}, "
+            f"mean {self.mean.flatten().tolist()}, std {self.std.flatten().tolist()}, {self.interpolation.value}"
+        )
