@@ -52,7 +52,7 @@ class Look:
         frame_indices: T frame numbers.
         frame_times_seconds: when each is shown, from the first frame of the video.
         num_frames: of the whole video.
-        duration_seconds: from its first frame to its last.
+        duration_seconds: of the whole video.
     """
 
     frames: Tensor
@@ -111,7 +111,7 @@ class Recognizer:
                 frame_indices=indices.tolist(),
                 frame_times_seconds=times[indices].tolist(),
                 num_frames=video.num_frames,
-                duration_seconds=float(times[-1]),
+                duration_seconds=float(video.duration_seconds),
             )
 
     def scores(self, look: Look) -> Tensor:

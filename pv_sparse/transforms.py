@@ -8,6 +8,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 CHANNEL_ORDERS = ("RGB", "BGR")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 class EvaluationTransform(nn.Module):
@@ -41,6 +42,8 @@ class EvaluationTransform(nn.Module):
         super().__init__()
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f"channel_order={channel_order!r} is unknown: choose one of {', '.join(CHANNEL_ORDERS)}")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={interpolation!r} is unknown: choose one of {', '.join(INTERPOLATIONS)}")
         if value_range not in (1.0, 255.0):
             raise ValueError(f"value_range={value_range} is not allowed: choose 1.0 or 255.0")
         if crop is not None and crop > resize:

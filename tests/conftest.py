@@ -9,6 +9,8 @@ import pytest
 import torch
 from index_video import write_index_video
 
+import pv_sparse  # noqa: F401  # so that the host's transforms can be imported by any test
+
 REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("PV_SPARSE_SHARED", REPOSITORY.parent / "shared"))
 

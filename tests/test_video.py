@@ -163,6 +163,16 @@ def test_times_run_forwards_where_the_containers_do_not(tmp_path):
     assert video.average_rate == 25
 
 
+def test_frames_between_two_times_are_counted_exactly(tmp_path):
+    video = SparseVideo(write_index_video(tmp_path / "video.mp4", N, rate=Fraction(30000, 1001), start_seconds=1.0))
+    step = Fraction(1001, 30000)
+    for first in range(N):
+        assert video.frames_between(first * step, (first + 3) * step) == range(first, min(first + 3, N))
+    assert video.duration_seconds == N * step
+    assert len(video.frames_between(-5, 100)) == N
+    assert len(video.frames_between(2, 2)) == len(video.frames_between(3, 2)) == 0
+
+
 def test_one_frame(tmp_path):
     video = SparseVideo(write_index_video(tmp_path / "video.mp4", 1))
     assert (video.num_frames, video.keyframes, video.frame_times_seconds.tolist()) == (1, [0], [0.0])
@@ -378,7 +388,8 @@ def test_a_uri_of_iopath_is_read_through_iopath(index_video):
             return open(index_video.parent / path.removeprefix("bucket://"), mode)
 
     g_pathmgr.register_handler(Bucket(), allow_override=True)
-    assert read_numbers(SparseVideo("bucket://index.mp4").frames_at([41, 2])) == [41, 2]
+    with SparseVideo("bucket://index.mp4") as video:
+        assert read_numbers(video.frames_at([41, 2])) == [41, 2]
 
 
 def test_bars_are_read_as_they_were_drawn():

@@ -2,8 +2,8 @@
 
 A stock `LabeledVideoDataset` asks its sampler for a start and an end time and hands both to the video. Our sampler
 returns as start a number that also carries a `SegmentPlan`; our video reads the plan and decodes all of its frames in
-one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and transforms work unchanged; a stock decoder sees
-a plain number and gives the whole video, which `UniformTemporalSubsample` can thin.
+one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and transforms work unchanged; a stock decoder
+sees a plain number and gives the whole video, which `UniformTemporalSubsample` can thin.
 """
 
 import logging
@@ -150,8 +150,7 @@ class EncodedVideoSparse(Video):
     @property
     def duration(self) -> Fraction:
         """Seconds from the start of the first frame to the end of the last."""
-        last = Fraction(self._video.frame_times_seconds[-1].item()).limit_denominator(10**6)
-        return last + (1 / self._video.average_rate if self._video.average_rate else 0)
+        return self._video.duration_seconds
 
     def get_clip(self, start_sec: float | Fraction, end_sec: float | Fraction) -> dict[str, Tensor | None]:
         """The frames that a `PlannedStart` plans, or, for plain times, all that are shown in [start_sec, end_sec).
@@ -168,8 +167,7 @@ class EncodedVideoSparse(Video):
             indices = start_sec.plan.indices(self._video.num_frames)
             start_sec.annotation.update(self._sample_keys(indices))
         else:
-            times = self._video.frame_times_seconds
-            indices = ((times >= float(start_sec)) & (times < float(end_sec))).nonzero().flatten()
+            indices = torch.tensor(self._video.frames_between(start_sec, end_sec))
         if not len(indices):
             return {"video": None, "audio": None}
         frames = self._video.frames_at(indices)

@@ -12,21 +12,49 @@ from pv_sparse.data.packet_index import Packet
 from pv_sparse.errors import VideoDecodeError
 
 
-def open_container(path: str) -> Any:
-    local = "://" not in path
-    if local and not os.path.exists(path):
+class Source:
+    """An open video file: its container, its first video stream, and what must be closed after them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoDecodeError: it is not a video.
+    """
+
+    def __init__(self, path: str):
+        self._file = None if _is_local(path) else g_pathmgr.open(path, "rb")
+        try:
+            # Metadata in other encodings than UTF-8 (HMDB51 has some) does not keep a file from opening.
+            self.container: Any = av.open(self._file or path, metadata_errors="ignore")
+        except av.FFmpegError as error:
+            self._close_file()
+            is_no_video = isinstance(error, av.error.InvalidDataError)
+            told = "it is not a video, or its header is damaged" if is_no_video else "it cannot be opened"
+            raise VideoDecodeError(path, f"{told} ({_reason(error)})") from error
+        if not self.container.streams.video:
+            self.close()
+            raise VideoDecodeError(path, "it holds no video stream")
+        self.stream: Any = self.container.streams.video[0]
+
+    def close(self) -> None:
+        self.container.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _is_local(path: str) -> bool:
+    """Whether FFmpeg can open the path itself; an error for one that it never could."""
+    if "://" in path:
+        return False
+    if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
-    if local and os.path.isdir(path):
+    if os.path.isdir(path):
         raise VideoDecodeError(path, "it is a folder, not a video file")
-    if local and os.path.getsize(path) == 0:
+    if os.path.getsize(path) == 0:
         raise VideoDecodeError(path, "the file is empty")
-    try:
-        # Files with names in other encodings than UTF-8 among their metadata (HMDB51 has them) open all the same.
-        return av.open(path if local else g_pathmgr.open(path, "rb"), metadata_errors="ignore")
-    except av.error.InvalidDataError as error:
-        raise VideoDecodeError(path, f"it is not a video, or its header is damaged ({_reason(error)})") from error
-    except av.FFmpegError as error:
-        raise VideoDecodeError(path, f"it cannot be opened ({_reason(error)})") from error
+    return True
 
 
 def _reason(error: av.FFmpegError) -> str:

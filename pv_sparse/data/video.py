@@ -10,7 +10,9 @@
 """
 
 import itertools
+import math
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pv_sparse.data.container import declared_num_frames, decode, open_container, read_packets, scan_packets
+from pv_sparse.data.container import Source, declared_num_frames, decode, read_packets, scan_packets
 from pv_sparse.data.packet_index import Key, PacketIndex, Run, index_packets
 from pv_sparse.errors import VideoDecodeError
 
@@ -38,6 +40,7 @@ class SparseVideo:
         path: the file, as it was given.
         num_frames: the frames that a full decode shows.
         frame_times_seconds: (num_frames,) float64, when each frame is shown, counted from the first.
+        duration_seconds: from the start of the first frame to the end of the last, a Fraction.
         average_rate: frames per second over the whole video, a Fraction; 0 where one frame and no header tell it.
         keyframes: numbers of the frames that are keyframes, ascending.
         decoded_share: of the frames that the file's header declares, the share that is there, at most 1.0; 1.0 where
@@ -95,9 +98,19 @@ class SparseVideo:
         pictures = self._pictures(sorted(set(numbers)), size)
         return torch.stack([pictures[number] for number in numbers])
 
+    def frames_between(self, start_seconds: float | Fraction, end_seconds: float | Fraction) -> range:
+        """The numbers of the frames that start in [start_seconds, end_seconds), times as in `frame_times_seconds`.
+
+        Fractions are compared exactly; floats are rounded to ticks of the video as the host rounds them.
+        """
+        if not self._tick_seconds:
+            return range(start_seconds <= 0 < end_seconds)
+        bounds = (math.ceil(seconds / self._tick_seconds) for seconds in (start_seconds, end_seconds))
+        return range(*(bisect_left(self._ticks, bound) for bound in bounds))
+
     def close(self) -> None:
         """Give the file back. Closing twice is allowed."""
-        self._container.close()
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +126,8 @@ class SparseVideo:
     # Opening
 
     def _open(self, thread_type: str = "AUTO") -> None:
-        self._container = open_container(self.path)
-        if not self._container.streams.video:
-            self._container.close()
-            raise VideoDecodeError(self.path, "it holds no video stream")
-        self._stream = self._container.streams.video[0]
+        self._source = Source(self.path)
+        self._container, self._stream = self._source.container, self._source.stream
         self._context = self._stream.codec_context
         self._context.thread_count = self._threads
         self._context.thread_type = thread_type
@@ -163,8 +173,10 @@ class SparseVideo:
         else:
             step = 1 / declared_rate if declared_rate else Fraction(0)
             ticks = list(range(self.num_frames))
-        self.frame_times_seconds = torch.tensor(ticks, dtype=torch.float64) * float(step)
+        self._ticks, self._tick_seconds = ticks, step
+        self.frame_times_seconds = torch.tensor([float(tick * step) for tick in ticks], dtype=torch.float64)
         self.average_rate = _average_rate(ticks[-1] * step, self.num_frames, declared_rate)
+        self.duration_seconds = ticks[-1] * step + (1 / self.average_rate if self.average_rate else 0)
 
     # Decoding
 

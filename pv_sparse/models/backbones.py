@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from pv_sparse.models.efficientnet_lite import efficientnet_lite0_layers
 
-RESNETS = tuple(torchvision.models.list_models(module=torchvision.models.resnet))
+RESNETS = tuple(
+    torchvision.models.list_models(module=torchvision.models, include=["resnet*", "resnext*", "wide_resnet*"])
+)
 BACKBONES = ("efficientnet_lite0", *RESNETS)
 
 

@@ -1,0 +1,106 @@
+"""What importing costs, which names there are, and which way the imports point."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pv_sparse
+
+PACKAGE = Path(pv_sparse.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+# From the bottom up; neighbours on one level do not know each other.
+LEVELS = (
+    {"errors", "resources", "compat"},
+    {"data", "transforms", "models"},
+    {"zoo"},
+    {"recognition"},
+    {"sheet", "doctor"},
+    {"recognize_command"},
+    {"cli"},
+    {"__main__"},
+)
+HOST_MODULES = {"pv_sparse.compat", "pv_sparse.plugin", "pv_sparse.doctor", "pv_sparse.data.clip_sampling"}
+EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(module: str) -> set[str]:
+    return {name for name in imported_names(MODULES[module]) if name in MODULES} - {"pv_sparse", module}
+
+
+def level_of(module: str) -> int:
+    part = module.split(".")[1]
+    return next(height for height, names in enumerate(LEVELS) if part in names)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import pv_sparse", "import sys; sys.argv[1:] = ['--help']; import pv_sparse.cli"]
+)
+def test_importing_loads_neither_torch_nor_the_host(statement):
+    code = f"{statement}; import sys; print(sorted({{'torch', 'pytorchvideo', 'av', 'numpy'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_loads_neither_torch_nor_the_host():
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pv_sparse", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "recognize" in found.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    assert "pv_sparse.cli" in loaded
+    assert not loaded & {"torch", "pytorchvideo", "av", "numpy"}
+
+
+def test_every_public_name_is_there():
+    for name in pv_sparse.__all__:
+        assert getattr(pv_sparse, name) is not None
+        assert name in dir(pv_sparse)
+    assert pv_sparse.data.segments.segment_indices is pv_sparse.segment_indices
+
+
+def test_the_stub_names_what_the_module_has():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    homes = {a.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    packages = {name for name, home in homes.items() if home == "pv_sparse"}
+    assert packages == set(pv_sparse._SUBPACKAGES)
+    assert {name: home for name, home in homes.items() if name not in packages} == pv_sparse._HOMES
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'pv_sparse' has no attribute 'segments_indices'"):
+        pv_sparse.segments_indices  # noqa: B018
+
+
+def test_imports_point_down():
+    for module in MODULES.keys() - {"pv_sparse"}:
+        for imported in own_imports(module):
+            same_part = module.split(".")[1] == imported.split(".")[1]
+            assert same_part or level_of(imported) < level_of(module), f"{module} imports {imported}"
+
+
+def test_imports_make_no_circle():
+    graphlib.TopologicalSorter({module: own_imports(module) for module in MODULES}).prepare()
+
+
+def test_the_host_and_the_extras_are_imported_where_they_belong():
+    for module, path in MODULES.items():
+        roots = {name.split(".")[0] for name in imported_names(path)}
+        assert "pytorchvideo" not in roots or module in HOST_MODULES, module
+        assert not roots & EXTRAS, module
