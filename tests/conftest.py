@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: videos to read, and what a test needs that may not be there."""
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from index_video import write_index_video
 
-import pv_sparse  # noqa: F401  # so that the host's transforms can be imported by any test
+from pv_sparse import create_tsn, get_weights, save_model  # first, so that the host's transforms can be imported
 
+CLASSES = ("walk", "run", "jump", "sit", "stand", "fall", "wave")
 REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("PV_SPARSE_SHARED", REPOSITORY.parent / "shared"))
 
@@ -25,6 +27,23 @@ def seeded():
 def index_video(tmp_path_factory) -> Path:
     """h264 with B-frames, 60 frames at 25 a second, a keyframe every 12; each frame shows its number."""
     return write_index_video(tmp_path_factory.mktemp("videos") / "index.mp4")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> str:
+    """A small model of ours in a file, with random tensors."""
+    torch.manual_seed(0)
+    model = create_tsn(num_classes=len(CLASSES), backbone="resnet18")
+    torch.nn.init.normal_(model.head.fc.weight)
+    record = dataclasses.replace(
+        get_weights("tsn_efficientnet_lite0.in1k"),
+        build={"builder": "create_tsn", "arguments": {"num_classes": len(CLASSES), "backbone": "resnet18"}},
+        input={"resize": 72, "crop": 64},
+        categories=CLASSES,
+    )
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(model, path, record)
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,84 @@
+"""README does what it says."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, demo_video
+
+README = (REPOSITORY / "README.md").read_text()
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A stranger's folder: a few videos, and nothing of this repository."""
+    (tmp_path / "videos").mkdir()
+    for name in ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4"):
+        shutil.copy(demo_video(name), tmp_path / "videos" / name)
+    shutil.copy(demo_video("bikes.mp4"), tmp_path / "bikes.mp4")
+    return tmp_path
+
+
+def run_block(folder: Path, block: str) -> str:
+    (folder / "block.py").write_text(block)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "block.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_there_are_three_programs():
+    assert len(PYTHON_BLOCKS) == 3
+
+
+@pytest.mark.slow
+def test_forked_workers_give_batches(folder):
+    shapes = re.findall(r"\[(\d), 3, 8, 224, 224\]\) torch.Size\(\[\1, 3\]\)", run_block(folder, PYTHON_BLOCKS[0]))
+    assert sorted(shapes) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_spawned_workers_give_batches(folder):
+    shapes = re.findall(r"\[(\d), 3, 8, 224, 224\]", run_block(folder, PYTHON_BLOCKS[1]))
+    assert sorted(shapes) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_one_video_at_a_time(folder):
+    printed = run_block(folder, PYTHON_BLOCKS[2])
+    assert "jinrikisha" in printed
+    assert "num_frames=250" in printed
+    assert "torch.Size([8, 3, 272, 640])" in printed
+
+
+def test_the_commands_exist():
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for command in commands:
+        tool, name = command.split()[:2]
+        if tool == "make":
+            assert f"\n{name}:" in makefile
+        elif tool == "pv-sparse":
+            subprocess.run([sys.executable, "-m", "pv_sparse", name, "--help"], check=True, capture_output=True)
+        else:
+            assert command == 'pip install -e ".[demo]"'
+
+
+def test_the_names_in_it_exist():
+    import pv_sparse
+
+    for name in set(re.findall(r"pvs\.(\w+)", README)):
+        assert hasattr(pv_sparse, name), name
+
+
+def test_the_files_in_it_exist():
+    linked = re.findall(r"\]\((?!http)([^)]+)\)", README)
+    named = re.findall(r"`((?:pv_sparse|configs|benchmarks)/[^`]*)`", README)
+    for target in linked + named:
+        assert (REPOSITORY / target).exists(), target

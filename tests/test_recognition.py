@@ -1,0 +1,107 @@
+"""recognize(): the result record, and the videos it refuses."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import CLASSES
+from index_video import write_index_video
+
+from pv_sparse import (
+    PvSparseError,
+    Recognizer,
+    SparseVideo,
+    VideoDecodeError,
+    WeightsError,
+    recognize,
+    segment_indices,
+)
+
+
+def test_the_record_says_what_was_seen_and_what_it_is(index_video, weights):
+    result = recognize(index_video, weights, top_k=3)
+    indices = segment_indices(60, 8).flatten()
+    assert result.path == str(index_video)
+    assert result.error is None
+    assert result.weights == weights
+    assert result.num_frames == 60
+    assert result.frame_indices == indices.tolist()
+    assert result.frame_times_seconds == pytest.approx((indices / 25).tolist())
+    assert len(result.classes) == 3
+    assert [CLASSES[entry.index] for entry in result.classes] == [entry.name for entry in result.classes]
+    assert [entry.score for entry in result.classes] == sorted((entry.score for entry in result.classes), reverse=True)
+
+
+def test_the_scores_are_the_softmax_of_the_model_on_those_frames(index_video, weights):
+    recognizer = Recognizer(weights)
+    with SparseVideo(index_video) as video, torch.inference_mode():
+        frames = video.frames_at(segment_indices(60, 8))
+        expected = recognizer.model(recognizer.transform(frames.transpose(0, 1))[None]).softmax(1)[0]
+    result = recognizer(index_video, top_k=100)
+    assert len(result.classes) == len(CLASSES)
+    assert sum(entry.score for entry in result.classes) == pytest.approx(1)
+    for entry in result.classes:
+        assert entry.score == pytest.approx(float(expected[entry.index]))
+
+
+def test_each_frame_alone_is_a_video_of_that_frame(index_video, weights):
+    recognizer = Recognizer(weights)
+    look = recognizer.look(index_video)
+    alone = recognizer.scores_of_each_frame(look)
+    assert alone.shape == (8, len(CLASSES))
+    torch.testing.assert_close(alone.sum(1), torch.ones(8))
+    one = dataclasses.replace(look, frames=look.frames[2:3])
+    torch.testing.assert_close(alone[2], recognizer.scores(one), rtol=1e-4, atol=1e-5)
+
+
+def test_two_calls_give_one_answer(index_video, weights):
+    assert recognize(index_video, weights) == recognize(index_video, weights)
+
+
+def test_a_video_of_one_frame(tmp_path, weights):
+    result = recognize(write_index_video(tmp_path / "one.mp4", 1), weights)
+    assert result.frame_indices == [0] * 8
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, weights, share):
+    path = write_index_video(tmp_path / "video.mp4", 200, container_options={"movflags": "faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(VideoDecodeError, match=r"video\.mp4: the file was cut off: \d+% of its declared frames can be"):
+        recognize(path, weights)
+    assert SparseVideo(path).num_frames > 10
+
+
+def test_errors_are_of_kinds_to_catch(tmp_path, index_video, weights):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        recognize(tmp_path / "gone.mp4", weights)
+    with pytest.raises(WeightsError, match="unknown") as caught:
+        recognize(index_video, "eco_lite.unifr")
+    assert isinstance(caught.value, PvSparseError)
+    with pytest.raises(ValueError, match="top_k=0 is not allowed"):
+        recognize(index_video, weights, top_k=0)
+    with pytest.raises(ValueError, match=r"device='gpu' cannot be used .*: try cpu, or cuda where there is a GPU"):
+        recognize(index_video, weights, device="gpu")
+
+
+def test_failures_fill_the_same_record(weights):
+    failure = Recognizer(weights).failure("a.mp4", VideoDecodeError("a.mp4", "it is broken", frame=3))
+    assert failure.as_dict() == {
+        "path": "a.mp4",
+        "error": "a.mp4: frame 3: it is broken",
+        "weights": weights,
+        "num_frames": None,
+        "frame_indices": None,
+        "frame_times_seconds": None,
+        "classes": None,
+    }
+
+
+@pytest.mark.gpu
+def test_a_gpu_recognises_the_same(index_video, weights):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    cpu, gpu = recognize(index_video, weights), recognize(index_video, weights, device="cuda")
+    assert [entry.name for entry in gpu.classes] == [entry.name for entry in cpu.classes]
+    assert [entry.score for entry in gpu.classes] == pytest.approx([entry.score for entry in cpu.classes], abs=1e-3)
