@@ -1,7 +1,7 @@
 """A video file as FFmpeg sees it: opened, its packets read and decoded, its header's promises."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -88,12 +88,13 @@ def decode(context: Any, packet: Any) -> list[av.VideoFrame]:
         return []
 
 
-def declared_num_frames(container: Any, stream: Any, rate: Fraction, start_seconds: Fraction) -> int:
+def declared_num_frames(source: Source, packets: Sequence[Packet], rate: Fraction) -> int:
     """What the header promises, less what an edit list cuts away; by duration where it counts no frames; 0: nothing."""
-    if "mp4" in container.format.name:
-        return sum(not entry.is_discard for entry in stream.index_entries)
-    end_seconds = _declared_end_seconds(container, stream)
-    return round((end_seconds - start_seconds) * rate) if end_seconds else 0
+    if "mp4" in source.container.format.name and source.stream.frames:
+        return source.stream.frames - sum(packet.is_discard for packet in packets)
+    end_seconds = _declared_end_seconds(source.container, source.stream)
+    start = min((packet.pts for packet in packets if packet.pts is not None), default=0)
+    return round((end_seconds - start * source.stream.time_base) * rate) if end_seconds else 0
 
 
 def _declared_end_seconds(container: Any, stream: Any) -> Fraction | None:

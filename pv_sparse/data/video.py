@@ -151,8 +151,7 @@ class SparseVideo:
         else:
             self.keyframes = self._index.keyframes()
             self._set_times(self._index.timestamps)
-        start = min((packet.pts for packet in packets if packet.pts is not None), default=0) * self._stream.time_base
-        declared = declared_num_frames(self._container, self._stream, self.average_rate, start)
+        declared = declared_num_frames(self._source, packets, self.average_rate)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
 
     def _count_by_decoding(self) -> None:
