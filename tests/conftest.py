@@ -8,9 +8,14 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from hypothesis import settings
 from index_video import write_index_video
 
 from pv_sparse import create_tsn, get_weights, save_model  # first, so that the host's transforms can be imported
+
+# The same examples on every machine and in every run.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 
 CLASSES = ("walk", "run", "jump", "sit", "stand", "fall", "wave")
 REPOSITORY = Path(__file__).parents[1]

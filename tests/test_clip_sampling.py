@@ -177,7 +177,7 @@ def test_mode_is_another_word_for_rule():
         ({"frames_per_segment": -1}, "frames_per_segment=-1 is not allowed"),
         ({"rule": "rnd"}, "rule='rnd' is unknown"),
         ({"short": "pad"}, "short='pad' is unknown"),
-        ({"rule": "center", "mode": "random"}, "mean the same: give one of them"),
+        ({"rule": "uniform", "mode": "random"}, "mean the same: give one of them"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(arguments, words):

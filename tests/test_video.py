@@ -342,14 +342,20 @@ def test_files_that_are_no_videos(tmp_path, name, content, cause):
         SparseVideo(path)
 
 
-def test_a_file_without_video(tmp_path):
+@pytest.mark.parametrize("has_cover", [False, True])
+def test_a_file_without_video(tmp_path, has_cover):
     path = tmp_path / "tone.mp4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        tone = container.add_stream("aac", rate=16000)
+        if has_cover:
+            cover = container.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(bars(1), format="rgb24")
+            container.mux([*cover.encode(picture), *cover.encode(None)])
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16000
+        container.mux([*tone.encode(sound), *tone.encode(None)])
     with pytest.raises(VideoDecodeError, match=r"tone\.mp4: it holds no video stream"):
         SparseVideo(path)
 

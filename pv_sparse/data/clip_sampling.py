@@ -77,22 +77,23 @@ class SegmentClipSampler(ClipSampler):
         clip_duration: taken and not used, since recipes of the host pass it to every sampler: segments span the video.
 
     Raises:
-        ValueError: a count below 1, an unknown rule or policy, or both `rule` and `mode`.
+        ValueError: a count below 1, an unknown rule or policy, or a `rule` and a `mode` that differ.
     """
 
     def __init__(
         self,
         num_segments: int = 8,
         frames_per_segment: int = 1,
-        rule: str | None = None,
+        rule: str = "center",
+        *,
         mode: str | None = None,
         short: str | None = None,
         clip_duration: float | Fraction | None = None,
     ):
         super().__init__(clip_duration or 0)
-        if rule is not None and mode is not None and rule != mode:
+        if mode is not None and rule not in ("center", mode):
             raise ValueError(f"rule={rule!r} and mode={mode!r} mean the same: give one of them")
-        self.rule = rule or mode or "center"
+        self.rule = mode or rule
         self.num_segments = num_segments
         self.frames_per_segment = frames_per_segment
         self.short = short

@@ -30,10 +30,13 @@ class Source:
             is_no_video = isinstance(error, av.error.InvalidDataError)
             told = "it is not a video, or its header is damaged" if is_no_video else "it cannot be opened"
             raise VideoDecodeError(path, f"{told} ({_reason(error)})") from error
-        if not self.container.streams.video:
+        # The cover of an audio file is a video stream to FFmpeg.
+        covers = av.stream.Disposition.attached_pic
+        streams = [stream for stream in self.container.streams.video if not stream.disposition & covers]
+        if not streams:
             self.close()
             raise VideoDecodeError(path, "it holds no video stream")
-        self.stream: Any = self.container.streams.video[0]
+        self.stream: Any = streams[0]
 
     def close(self) -> None:
         self.container.close()
