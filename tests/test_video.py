@@ -350,7 +350,7 @@ def test_a_file_without_video(tmp_path, has_cover):
         if has_cover:
             cover = container.add_stream("mjpeg", rate=1)
             cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            cover.disposition = av.stream.Disposition.attached_pic
+            cover.disposition = av.stream.Disposition.attached_pic.value
             picture = av.VideoFrame.from_ndarray(bars(1), format="rgb24")
             container.mux([*cover.encode(picture), *cover.encode(None)])
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
