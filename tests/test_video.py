@@ -180,6 +180,13 @@ def test_one_frame(tmp_path):
     assert read_numbers(video.frames_at([0, 0])) == [0, 0]
 
 
+def test_a_closed_video_gives_no_frames(index_video):
+    with SparseVideo(index_video) as video:
+        pass
+    with pytest.raises(ValueError, match=r"index\.mp4: the video was closed: read frames before close\(\), or open it"):
+        video.frames_at([0])
+
+
 def test_repr_and_closing_twice(index_video):
     video = SparseVideo(index_video)
     assert repr(video) == f"SparseVideo({str(index_video)!r}, num_frames=60, average_rate=25.000)"

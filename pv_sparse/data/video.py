@@ -9,6 +9,7 @@
    promised is thrown away, and the video is read in order.
 """
 
+import contextlib
 import itertools
 import math
 import os
@@ -60,6 +61,7 @@ class SparseVideo:
         """
         self.path = os.fspath(path)
         self._threads = _threads_for_context() if threads is None else threads
+        self._is_closed = False
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._open()
         try:
@@ -87,8 +89,11 @@ class SparseVideo:
         Raises:
             IndexError: a number outside [0, num_frames).
             TypeError: numbers that are not integers.
+            ValueError: the video was closed, or a size below one pixel.
             VideoDecodeError: a frame that cannot be decoded.
         """
+        if self._is_closed:
+            raise ValueError(f"{self.path}: the video was closed: read frames before close(), or open it again")
         numbers = _as_numbers(indices)
         for number in numbers:
             if not 0 <= number < self.num_frames:
@@ -109,7 +114,8 @@ class SparseVideo:
         return range(*(bisect_left(self._ticks, bound) for bound in bounds))
 
     def close(self) -> None:
-        """Give the file back. Closing twice is allowed."""
+        """Give the file back; no more frames can be had. Closing twice is allowed."""
+        self._is_closed = True
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -140,7 +146,7 @@ class SparseVideo:
 
     def _reopen(self, thread_type: str = "AUTO") -> None:
         """Back to the first packet, for containers that a seek does not bring there."""
-        self.close()
+        self._source.close()
         self._open(thread_type)
 
     def _find_frames(self) -> None:
@@ -219,16 +225,19 @@ class SparseVideo:
 
     def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[Any]:
         """The packets from `key` on. A seek that lands behind it is made good by reopening."""
-        # MPEG-TS is searched by decoding time, the other containers by presentation time.
-        by_decoding_time = self._container.format.name == "mpegts" and key.dts is not None
-        self._container.seek(key.dts if by_decoding_time else key.pts, stream=self._stream)
+        self._seek(key)
         packets = self._skip_to(index, key)
         first = next(packets, None)
         if first is None or first.pts != key.pts:
             self._reopen()
-            packets = self._skip_to(index, key)
-            first = next(packets)
+            return self._skip_to(index, key)
         return itertools.chain([first], packets)
+
+    def _seek(self, key: Key) -> None:
+        # MPEG-TS is searched by decoding time, the other containers by presentation time.
+        by_decoding_time = self._container.format.name == "mpegts" and key.dts is not None
+        with contextlib.suppress(av.FFmpegError):  # Where it failed, the packets that follow show it.
+            self._container.seek(key.dts if by_decoding_time else key.pts, stream=self._stream)
 
     def _skip_to(self, index: PacketIndex, key: Key) -> Iterator[Any]:
         packets = read_packets(self._container, self._stream)
