@@ -346,6 +346,36 @@ def test_a_scan_that_promised_too_much_is_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("codec", "container"),
+    [
+        ("libx264", "mp4"),
+        ("libx264", "mkv"),
+        ("libx264", "ts"),
+        ("libx264", "avi"),
+        ("mpeg4", "avi"),
+        ("libvpx-vp9", "webm"),
+    ],
+)
+def test_flipped_bytes_give_frames_or_one_named_error(tmp_path, codec, container):
+    """Whatever the damage: frames, or a VideoDecodeError that names the file; nothing else."""
+    path = write_index_video(tmp_path / f"video.{container}", N, codec)
+    content = path.read_bytes()
+    randomness = np.random.default_rng(0)
+    for flips in (1, 5, 30) * 8:
+        damaged = bytearray(content)
+        for place in randomness.integers(len(content), size=flips):
+            damaged[place] = randomness.integers(256)
+        path.write_bytes(damaged)
+        told = ""
+        try:
+            with SparseVideo(path, threads=1) as video:
+                assert len(video.frames_at([0, video.num_frames // 2, video.num_frames - 1])) == 3
+        except VideoDecodeError as error:
+            told = str(error)
+        assert not told or told.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "cause"),
     [
         ("empty.mp4", b"", "the file is empty"),

@@ -1,6 +1,7 @@
 """A video file as FFmpeg sees it: opened, its packets read and decoded, its header's promises."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -36,6 +37,9 @@ class Source:
             self.close()
             raise VideoDecodeError(path, "it holds no video stream")
         self.stream: Any = streams[0]
+        if self.stream.codec_context is None:
+            self.close()
+            raise VideoDecodeError(path, "its video is in a codec that FFmpeg does not know")
 
     def close(self) -> None:
         self.container.close()
@@ -87,7 +91,7 @@ def read_packets(container: Any, stream: Any) -> Iterator[Any]:
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, av.FFmpegError, IndexError):  # IndexError: PyAV, of a stream that appears on the way
             return
         if packet.size:
             yield packet
@@ -116,9 +120,9 @@ def _declared_end_seconds(container: Any, stream: Any) -> Fraction | None:
         return stream.frames * stream.time_base  # FFmpeg scales the duration down where a file was cut off.
     if stream.duration is not None:
         return stream.duration * stream.time_base
-    if "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if tag:
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
     if container.duration is not None and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
     return None
