@@ -41,7 +41,7 @@ def run(
         if as_json:
             _print_json([result])
         elif result.error is None:
-            tqdm.write(_table(result))
+            tqdm.write(_printable(_table(result)))
     _summarize(failures, len(videos), time.perf_counter() - started, recognizer)
     return len(failures)
 
@@ -100,10 +100,15 @@ def _table(result: Recognition) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no text in any terminal's encoding."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _summarize(failures: list[Recognition], attempted: int, seconds: float, recognizer: Recognizer) -> None:
     """On standard error, so that standard output holds results alone."""
     for failure in failures:
-        click.echo(f"Error: {failure.error}", err=True)
+        click.echo(_printable(f"Error: {failure.error}"), err=True)
     if attempted:
         rate = attempted / max(seconds, 1e-9)
         name, device = recognizer.weights.name, recognizer.device

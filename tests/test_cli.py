@@ -1,6 +1,7 @@
 """`pv-sparse` as people and programs use it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -99,6 +100,16 @@ def test_folders_and_lists(tmp_path, weights):
     assert [r["path"].rpartition("videos/")[2] for r in records] == ["b.mp4", "c d.mkv", "gone.mp4", "deep/a.AVI"]
     assert [r["error"] is None for r in records] == [True, True, False, True]
     assert "gone.mp4: no such file" in listed.stderr
+
+
+def test_names_that_are_no_text(weights, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/na\xffme.mp4")
+    write_index_video(tmp_path / "index.mp4", 10).rename(name)
+    command = [sys.executable, "-W", "ignore", "-m", "pv_sparse", "recognize", name, name + "x", "--weights", weights]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 1
+    assert b"na\\udcffme.mp4: 8 of 10 frames" in done.stdout
+    assert b"na\\udcffme.mp4x: no such file" in done.stderr
 
 
 def test_a_sheet_for_each_video(index_video, weights, tmp_path):
