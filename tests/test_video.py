@@ -16,6 +16,7 @@ from iopath.common.file_io import PathHandler, g_pathmgr
 
 from pv_sparse import SparseVideo, VideoDecodeError
 from pv_sparse.data import video as video_module
+from pv_sparse.data.container import read_packets
 from pv_sparse.data.video import SparseVideo as Reader
 
 N = 40
@@ -271,6 +272,26 @@ def test_a_size_that_changes_in_mid_video(tmp_path):
     with SparseVideo(joined) as video:
         assert video.num_frames == 24
         assert read_numbers(video.frames_at([0, 11, 12, 23])) == [0, 11, 0, 11]
+
+
+def test_a_stream_that_appears_late_does_not_end_the_video(index_video):
+    """As PyAV does at audio that begins beyond the first megabytes, which are all that is read on opening."""
+
+    class LateAudio:
+        def __init__(self, container):
+            self.container, self.calls = container, 0
+
+        def demux(self, stream):
+            self.calls += 1
+            for count, packet in enumerate(self.container.demux(stream)):
+                yield packet
+                if count == 20 and self.calls < 4:
+                    raise IndexError("list index out of range")
+
+    with av.open(str(index_video)) as container:
+        late = LateAudio(container)
+        packets = list(read_packets(late, container.streams.video[0]))
+    assert (len(packets), late.calls) == (60, 3)
 
 
 def test_an_edit_list_hides_frames(tmp_path):

@@ -87,14 +87,16 @@ def scan_packets(container: Any, stream: Any) -> list[Packet]:
 
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:
     """The stream's packets up to the end of the file, or to the place where the container itself is broken."""
-    packets = container.demux(stream)
     while True:
         try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError, IndexError):  # IndexError: PyAV, of a stream that appears on the way
+            yield from (packet for packet in container.demux(stream) if packet.size)
+        except IndexError:
+            # PyAV, at a packet of another stream that appears only now, such as audio that begins late: it is past that
+            # packet, and goes on when it is asked again.
+            continue
+        except av.FFmpegError:
             return
-        if packet.size:
-            yield packet
+        return
 
 
 def decode(context: Any, packet: Any) -> list[av.VideoFrame]:
