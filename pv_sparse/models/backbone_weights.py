@@ -1,67 +1,126 @@
-"""Pretrained weights for a backbone, from torchvision or from a file, checked key by key and shape by shape."""
+"""A backbone with pretrained weights, from torchvision, timm, the zoo or a file; checked tensor by tensor."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import torch
 import torchvision
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import nn
 
 from pv_sparse.errors import WeightsError
-from pv_sparse.models.backbones import RESNETS, Backbone
+from pv_sparse.models.backbone import Backbone
+from pv_sparse.models.backbones import RESNETS, averaged_over_input, create_backbone
+from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv
+from pv_sparse.zoo import files
+from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, convert
+from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
+from pv_sparse.zoo.weights import get_weights, list_weights
 
-StateDict = dict[str, Tensor]
+PREFIX = "backbone."
+
+
+def prepare_backbone(
+    backbone: str | nn.Module,
+    weights: str | Path | None,
+    in_channels: int,
+    taps: Sequence[str] | None = None,
+    width: float = 1.0,
+) -> Backbone:
+    """What builders take as `backbone`, made ready: a name becomes a network with its weights, a module is checked.
+
+    Raises:
+        ValueError: weights, taps or a width for a module that is ready; a module that takes other channels.
+    """
+    if isinstance(backbone, str):
+        net = create_backbone(backbone, taps, in_channels, width)
+        if weights is not None:
+            load_backbone_weights(net, backbone, weights)
+        return net
+    if weights is not None or width != 1.0:
+        raise ValueError("backbone_weights and width are for a backbone given by name: a module brings its own")
+    if not hasattr(backbone, "tap_channels"):
+        raise ValueError(
+            f"backbone is a {type(backbone).__name__} without tap_channels: give a name, what create_backbone returns, "
+            "or HostBackbone(net)"
+        )
+    if getattr(backbone, "in_channels", in_channels) != in_channels:
+        raise ValueError(
+            f"the backbone takes {backbone.in_channels} channels, the segments have {in_channels}: "
+            "use adapt_first_conv(backbone, in_channels)"
+        )
+    return cast(Backbone, backbone)
 
 
 def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> None:
     """Fill `backbone`, a network called `name`.
 
+    Where the weights are of RGB images and the backbone takes other channels (flow, RGB difference), the first
+    convolution is filled by the rule of `adapt_first_conv`.
+
     Args:
-        source: `"imagenet"`, torchvision's ImageNet weights of that network (downloaded once into torch hub's
-            folder), or the path of a file with its state dict, with or without classifier: `.safetensors`, or a pickle
-            that loads with `weights_only=True`.
+        source: `"imagenet"`, torchvision's or timm's weights of that network (downloaded once into their folder); a
+            name of `list_weights()` whose backbone this is; or the path of a file: a state dict of the network, with or
+            without classifier, or a model of ours with this backbone. `.safetensors`, or a pickle that loads with
+            `weights_only=True`.
 
     Raises:
-        WeightsError: torchvision has no such weights, or they are those of another network.
+        WeightsError: there are no such weights, or they are those of another network.
         FileNotFoundError: there is no such file.
     """
-    state = _imagenet_state(name) if source == "imagenet" else read_state_dict(source)
-    # The classifier of torchvision's ResNets; a backbone ends before it.
-    layers = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    load_exactly(backbone, layers, f"backbone_weights={str(source)!r}", name)
+    state = _read(name, backbone, source)
+    target = backbone.as_published
+    cut = tuple(f"{part}." if "." not in part else part for part in backbone.cut)
+    state = {key: tensor for key, tensor in state.items() if not key.startswith(cut)}
+    load_exactly(target, _with_channels(target, state), f"backbone_weights={str(source)!r}", name)
 
 
-def load_exactly(module: torch.nn.Module, state: StateDict, source: str, name: str) -> None:
-    """`load_state_dict` with an error in one line: what does not fit, how often, and an example of each kind."""
-    own = module.state_dict()
-    faults = {
-        "missing": [key for key in own if key not in state],
-        "unknown": [key for key in state if key not in own],
-        "of another shape": [key for key in own if key in state and own[key].shape != state[key].shape],
-    }
-    told = [f"{len(keys)} {kind} (such as {keys[0]})" for kind, keys in faults.items() if keys]
-    if told:
-        raise WeightsError(f"{source} does not fit {name}: among its tensors, {', '.join(told)}")
-    module.load_state_dict(state)
-
-
-def read_state_dict(path: str | Path) -> StateDict:
-    """The tensors of a `.safetensors` file or of a pickled state dict; nothing else a pickle holds is run."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    if Path(path).suffix == ".safetensors":
-        return load_file(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path}: it holds no plain state dict (a dict of tensors by name)")
-    return content
-
-
-def _imagenet_state(name: str) -> StateDict:
-    if name not in RESNETS:
+def _read(name: str, backbone: Backbone, source: str | Path) -> StateDict:
+    if source == "imagenet":
+        return _imagenet_state(name, backbone)
+    if str(source) in list_weights():
+        return _zoo_state(name, str(source))
+    if not Path(source).is_file() and Path(source).suffix == "":
         raise WeightsError(
-            f"torchvision has no ImageNet weights of {name}: give a file, or one of {', '.join(RESNETS)}"
+            f"backbone_weights={str(source)!r} are unknown: give None, 'imagenet', a file, or one of "
+            f"{', '.join(list_weights())}"
         )
+    return _of_backbone(name, read_state_dict(source))
+
+
+def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
+    if isinstance(backbone, TimmBackbone):
+        return TimmBackbone(name.removeprefix("timm/"), backbone.taps, pretrained=True).net.state_dict()
+    if name not in (*RESNETS, *TORCHVISION):
+        raise WeightsError(f"torchvision has no ImageNet weights of {name}: give a file, or another backbone")
     weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+
+
+def _zoo_state(name: str, zoo_name: str) -> StateDict:
+    weights = get_weights(zoo_name)
+    other = weights.build["arguments"].get("backbone")
+    if other != name:
+        raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
+    state = read_state_dict(files.require(weights.file, weights.name))
+    full = [PREFIX + key for key in create_backbone(name).state_dict()]
+    converted = convert(state, weights.origin.get("converter"), full, partial=True)
+    return {key.removeprefix(PREFIX): tensor for key, tensor in converted.items() if key.startswith(PREFIX)}
+
+
+def _of_backbone(name: str, state: StateDict) -> StateDict:
+    """A file may hold a whole model of ours, or a network under its original names; else it has our keys."""
+    if any(key.startswith(PREFIX) for key in state):
+        return {key.removeprefix(PREFIX): tensor for key, tensor in state.items() if key.startswith(PREFIX)}
+    full = [PREFIX + key for key in create_backbone(name).state_dict()] if name in BACKBONE_CONVERTERS else []
+    if full and f"{full[0].removeprefix(PREFIX)}" not in state:
+        converted = convert(state, BACKBONE_CONVERTERS[name], full, partial=True)
+        return {key.removeprefix(PREFIX): tensor for key, tensor in converted.items()}
+    return state
+
+
+def _with_channels(target: nn.Module, state: StateDict) -> StateDict:
+    conv = first_conv(target)
+    key = next(name for name, module in target.named_modules() if module is conv) + ".weight"
+    if key not in state or state[key].shape[1] == conv.in_channels:
+        return state
+    return state | {key: averaged_over_input(state[key], conv.in_channels)}

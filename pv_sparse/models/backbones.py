@@ -1,61 +1,116 @@
-"""2-D networks as backbones: `create_backbone(name)` gives a `Backbone`, whose taps are the maps that heads read."""
+"""2-D networks as backbones: `create_backbone(name)` gives a module whose taps are the maps that heads read."""
 
-from collections import OrderedDict
+import difflib
 from collections.abc import Sequence
 
-import torch
 import torchvision
 from torch import Tensor, nn
 
-from pv_sparse.models.efficientnet_lite import efficientnet_lite0_layers
+from pv_sparse.models import bn_inception, efficientnet_lite, inception_v3, tiny
+from pv_sparse.models.backbone import Backbone
+from pv_sparse.models.feature_extraction import (
+    TORCHVISION,
+    ExtractedBackbone,
+    TimmBackbone,
+    first_conv,
+    set_in_channels,
+)
+from pv_sparse.models.layer_graph import Layer, LayerGraph, chain
 
 RESNETS = tuple(
     torchvision.models.list_models(module=torchvision.models, include=["resnet*", "resnext*", "wide_resnet*"])
 )
-BACKBONES = ("efficientnet_lite0", *RESNETS)
+# name -> (the tap of 1/8 of the image's size that ECO reads, the last map)
+TAPS = {
+    "bn_inception": (bn_inception.ECO_TAP, bn_inception.LAST_TAP),
+    "efficientnet_lite0": (efficientnet_lite.ECO_TAP, efficientnet_lite.LAST_TAP),
+    "inception_v3_trn": ("mixed_2_join", inception_v3.LAST_TAP),
+    "tiny": (tiny.ECO_TAP, tiny.LAST_TAP),
+    **dict.fromkeys(RESNETS, ("layer2", "layer4")),
+}
+IMAGE_SIZES = {"inception_v3_trn": 299}  # made for it; the others for 224
+BACKBONES = (*TAPS, *TORCHVISION)
 
 
-class Backbone(nn.Sequential):
-    """Layers in a row; the outputs of the layers named in `taps` come out.
-
-    Attributes:
-        taps: names of layers, in order.
-        tap_channels: the channels of each tap, known before any data runs through.
-    """
-
-    def __init__(self, layers: "OrderedDict[str, nn.Module]", taps: Sequence[str]):
-        super().__init__(layers)
-        self.taps = tuple(taps)
-        self.tap_channels = self._measure_channels()
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> one map (N, C', H', W') for each tap."""
-        maps = {}
-        for name, layer in self.named_children():
-            images = layer(images)
-            maps[name] = images
-        return tuple(maps[tap] for tap in self.taps)
-
-    def _measure_channels(self) -> tuple[int, ...]:
-        """By a pass on the meta device, which computes shapes only and touches neither weights nor statistics."""
-        shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in self.state_dict().items()}
-        images = torch.empty(2, 3, 64, 64, device="meta")
-        return tuple(m.shape[1] for m in torch.func.functional_call(self, shapes, images))
-
-
-def create_backbone(name: str) -> Backbone:
-    """A backbone with random weights and one tap, its last map.
+def create_backbone(name: str, taps: Sequence[str] | None = None, in_channels: int = 3, width: float = 1.0) -> Backbone:
+    """A backbone with random weights: from images (N, in_channels, H, W) to a tuple of maps (N, C', H', W').
 
     Args:
-        name: `efficientnet_lite0`, or a ResNet of torchvision: `resnet18` to `resnet152`, `resnext...`, `wide_...`.
+        name: `bn_inception`, `inception_v3_trn`, `efficientnet_lite0`, `tiny`, any classifier of torchvision that has
+            maps, by its name there (`resnet50`, `mobilenet_v3_small`), or `timm/<name>` where timm is installed.
+        taps: the layers whose maps come out; None is the last map. What no tap depends on is left out. Names are
+            those of the layers (`layer2`, `inception_3c_double_3x3_1`), of torchvision's modules (`features.4`), or of
+            timm's feature maps.
+        in_channels: of the images: channels of a frame times frames per segment.
+        width: factor of every number of channels, for `bn_inception` only.
+
+    Returns:
+        A module with `taps`, `tap_channels` (known before data runs through) and `in_channels`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, tap or width.
     """
+    if width != 1.0 and name != "bn_inception":
+        raise ValueError(
+            f"width={width} is not allowed for {name}: only bn_inception has a width, others are as they are"
+        )
+    if name.startswith("timm/"):
+        return TimmBackbone(name.removeprefix("timm/"), taps, in_channels)
+    if name in TORCHVISION:
+        return ExtractedBackbone(name, taps, in_channels)
+    if name not in TAPS:
+        raise ValueError(f"backbone={name!r} is unknown: {_offer(name)}")
+    return LayerGraph(
+        _layers(name, in_channels, width), taps or TAPS[name][-1:], in_channels, IMAGE_SIZES.get(name, 224)
+    )
+
+
+def eco_taps(name: str) -> tuple[str, str]:
+    """The names of the layers that ECO reads: the map of 1/8 of the image's size, and the last one."""
+    if name not in TAPS:
+        raise ValueError(f"which maps of {name} ECO reads is not known: choose one of {', '.join(TAPS)}, or give taps=")
+    return TAPS[name]
+
+
+def adapt_first_conv(network: nn.Module, in_channels: int) -> None:
+    """Let a (pretrained) network take another number of input channels, in place.
+
+    The first convolution's weights become their mean over the old input channels, repeated, not rescaled; the bias
+    stays. This is the rule of yjxiong/tsn-pytorch for flow and RGB difference.
+    """
+    conv = first_conv(network)
+    conv.weight = nn.Parameter(averaged_over_input(conv.weight.detach(), in_channels))
+    conv.in_channels = in_channels
+    if isinstance(network, Backbone):
+        network.in_channels = in_channels
+
+
+def averaged_over_input(weight: Tensor, in_channels: int) -> Tensor:
+    """(out, in, h, w) -> (out, in_channels, h, w), the mean over the input channels in each."""
+    return weight.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1)
+
+
+def _layers(name: str, in_channels: int, width: float) -> list[Layer]:
+    if name == "bn_inception":
+        return bn_inception.bn_inception_layers(in_channels, width)
+    if name == "inception_v3_trn":
+        return inception_v3.inception_v3_trn_layers(in_channels)
     if name == "efficientnet_lite0":
-        return Backbone(efficientnet_lite0_layers(), ["top"])
-    if name not in RESNETS:
-        raise ValueError(f"backbone={name!r} is unknown: choose one of {', '.join(BACKBONES)}")
-    layers = OrderedDict(torchvision.models.get_model(name).named_children())
-    del layers["avgpool"], layers["fc"]
-    return Backbone(layers, ["layer4"])
+        return efficientnet_lite.efficientnet_lite0_layers(in_channels)
+    if name == "tiny":
+        return tiny.tiny_layers(in_channels)
+    return _resnet_layers(name, in_channels)
+
+
+def _resnet_layers(name: str, in_channels: int) -> list[Layer]:
+    modules = dict(torchvision.models.get_model(name).named_children())
+    set_in_channels(modules["conv1"], in_channels)
+    return chain(modules)
+
+
+def _offer(name: str) -> str:
+    if name.startswith("vit_"):
+        return "vision transformers of torchvision give tokens, no maps; choose one of " + ", ".join(BACKBONES)
+    near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.6)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{meant}choose one of {', '.join(BACKBONES)}, or timm/<name>"

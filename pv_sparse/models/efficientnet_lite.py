@@ -6,15 +6,18 @@ squeeze-excite, BN eps 1e-3, and TensorFlow's "SAME" padding (with strides it is
 of the accuracy). Not as there: no stochastic depth in training.
 """
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pv_sparse.models.layer_graph import Layer, chain
+
 BN_EPS = 1e-3
 STEM_CHANNELS = 32
 TOP_CHANNELS = 1280
+ECO_TAP = "stage3"
+LAST_TAP = "top"
 
 
 class Stage(NamedTuple):
@@ -65,22 +68,22 @@ class InvertedResidual(nn.Module):
         return out + images if self.has_skip else out
 
 
-def efficientnet_lite0_layers() -> "OrderedDict[str, nn.Module]":
-    """The layers `stem`, `blocks`, `top` from (N, 3, H, W) to (N, 1280, H/32, W/32), with random weights."""
-    blocks: list[nn.Module] = []
+def efficientnet_lite0_layers(in_channels: int = 3) -> list[Layer]:
+    """`stem`, `stage1` to `stage7`, `top`: (N, in_channels, H, W) to (N, 1280, H/32, W/32), with random weights."""
+    modules: dict[str, nn.Module] = {"stem": _conv_bn(in_channels, STEM_CHANNELS, kernel=3, stride=2)}
     channels = STEM_CHANNELS
-    for stage in STAGES:
-        for number in range(stage.num_blocks):
-            blocks.append(InvertedResidual(channels, stage, stage.stride if number == 0 else 1))
-            channels = stage.channels
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=_conv_bn(3, STEM_CHANNELS, kernel=3, stride=2),
-        blocks=nn.Sequential(*blocks),
-        top=_conv_bn(channels, TOP_CHANNELS, kernel=1),
-    )
-    for layer in layers.values():
-        layer.apply(_initialise)
-    return layers
+    for number, stage in enumerate(STAGES, start=1):
+        modules[f"stage{number}"] = _stage(channels, stage)
+        channels = stage.channels
+    modules["top"] = _conv_bn(channels, TOP_CHANNELS, kernel=1)
+    for module in modules.values():
+        module.apply(_initialise)
+    return chain(modules)
+
+
+def _stage(in_channels: int, stage: Stage) -> nn.Sequential:
+    first = InvertedResidual(in_channels, stage, stage.stride)
+    return nn.Sequential(first, *(InvertedResidual(stage.channels, stage, 1) for _ in range(stage.num_blocks - 1)))
 
 
 def _conv_bn(

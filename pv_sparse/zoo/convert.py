@@ -1,40 +1,240 @@
-"""Literal key maps from published state dicts to ours: what is not named here is refused, not guessed."""
+"""From the state dicts of the originals to ours: a literal table of names a converter; what it lacks is refused.
 
-from collections.abc import Callable, Mapping
+A converter says, for the keys of our model, what they are called there. So every tensor of ours has to be found, and
+every tensor of theirs has to be used, or be among the few that are known to be of no use.
+"""
 
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+import torch
 from torch import Tensor
 
 from pv_sparse.errors import WeightsError
+from pv_sparse.zoo.state_dicts import StateDict
 
-NORM_FIELDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+Prefixes = dict[str, str]  # the beginning of our key -> the beginning of theirs; the longest that fits holds
 
 
-def convert(state: Mapping[str, Tensor], converter: str | None) -> dict[str, Tensor]:
-    """The tensors of `state` under our keys; `WeightsError` names the first key that the converter does not know."""
+def convert(
+    state: Mapping[str, Tensor], converter: str | None, our_keys: Collection[str], partial: bool = False
+) -> StateDict:
+    """The tensors of `state` under our keys.
+
+    Args:
+        state: as read from the file. A `module.` before every key (of DataParallel) does not matter.
+        converter: a name in `CONVERTERS`; None where the keys are ours.
+        our_keys: those of the model, or of its backbone.
+        partial: whether `state` may hold more than what `our_keys` ask for.
+
+    Raises:
+        WeightsError: names the first key that the converter does not know, or that is missing.
+    """
     if converter is None:
         return dict(state)
-    key_map = CONVERTERS[converter]()
-    unknown = [key for key in state if key not in key_map]
+    theirs = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    names = key_map(converter, our_keys, theirs)
+    used = set(names.values())
+    unknown = [] if partial else [key for key in theirs if key not in used and not UNUSED.fullmatch(key)]
     if unknown:
         raise WeightsError(f"the key {unknown[0]!r} ({len(unknown)} such) is unknown to the converter {converter}")
-    return {key_map[key]: tensor for key, tensor in state.items()}
+    return {ours: _tensor(ours, theirs, name, names) for ours, name in names.items()}
 
 
-def _efficientnet_lite0() -> dict[str, str]:
-    """Of lukemelas/EfficientNet-PyTorch's key names, which the published Lite0 file has, to a TSN's."""
-    key_map = {"_fc.weight": "head.fc.weight", "_fc.bias": "head.fc.bias"}
-    key_map |= _conv_and_norm("_conv_stem", "_bn0", "backbone.stem")
-    key_map |= _conv_and_norm("_conv_head", "_bn1", "backbone.top")
-    for block in range(16):
-        theirs, ours = f"_blocks.{block}.", f"backbone.blocks.{block}."
-        key_map |= _conv_and_norm(theirs + "_expand_conv", theirs + "_bn0", ours + "expand")
-        key_map |= _conv_and_norm(theirs + "_depthwise_conv", theirs + "_bn1", ours + "depthwise")
-        key_map |= _conv_and_norm(theirs + "_project_conv", theirs + "_bn2", ours + "project")
-    return key_map
+def key_map(converter: str, our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """Our keys -> theirs. `their_keys` decide only where the originals have two names for one thing."""
+    return CONVERTERS[converter](our_keys, their_keys)
 
 
-def _conv_and_norm(conv: str, norm: str, ours: str) -> dict[str, str]:
-    return {f"{conv}.weight": f"{ours}.0.weight"} | {f"{norm}.{field}": f"{ours}.1.{field}" for field in NORM_FIELDS}
+def _tensor(ours: str, theirs: Mapping[str, Tensor], name: str, names: Mapping[str, str]) -> Tensor:
+    """Files from before PyTorch 0.4 hold BN as (1, C), and no counter of batches."""
+    layer, _, field = ours.rpartition(".")
+    if name not in theirs and field == "num_batches_tracked":
+        return torch.tensor(0)
+    if name not in theirs:
+        raise WeightsError(f"the key {name!r}, for {ours}, is missing")
+    is_norm = f"{layer}.running_mean" in names
+    return theirs[name].reshape(-1) if is_norm and theirs[name].ndim == 2 else theirs[name]
 
 
-CONVERTERS: dict[str, Callable[[], dict[str, str]]] = {"efficientnet_lite0": _efficientnet_lite0}
+# The converters
+
+
+def _tsn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """yjxiong/tsn-pytorch, and the TSN of mit-han-lab/temporal-shift-module."""
+    head = _classifier(their_keys, "new_fc.", "base_model.fc.", "base_model.last_linear.", "base_model.top_cls_fc.")
+    return _wrapped(our_keys, {"head.fc.": head})
+
+
+def _trn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """zhoubolei/TRN-pytorch."""
+    return _wrapped(our_keys, {"head.project.": "new_fc."} | _relations(our_keys, "consensus."))
+
+
+def _eco_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """mzolfaghari/ECO-pytorch: ECO, ECO-Lite and C3DRes18. The classifier's name depends on its dropout option."""
+    fc = _classifier(their_keys, "new_fc.", "base_model.fc_final.")
+    is_c3d = "net.res2a.conv1.weight" in our_keys
+    blocks, ours = (C3D_BLOCKS, "") if is_c3d else (ECO_BLOCKS, "head.")
+    return _wrapped(our_keys, {f"{ours}fc.": fc} | _net3d(blocks, f"{ours}net.", "base_model."))
+
+
+def _epic(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """epic-kitchens/action-models, TSN, TRN and MTRN, for the tasks `verb` and `noun`.
+
+    MTRN reads scale index i >= 1 by the classifier of index i - 1, index 0 by classifier 0, and the last classifier
+    never. Here each scale gets the classifier that it is read by there: the logits are the same; in fine-tuning, the
+    two largest scales no longer share theirs.
+    """
+    tasks = {"verb": 0, "noun": 1}
+    prefixes = {"head.project.": "new_fc."} | {f"head.fc.{task}.": f"fc_{task}." for task in tasks}
+    scales = _scales(our_keys)
+    for index, scale in enumerate(scales):
+        ours = f"head.relations.{scale}"
+        many = len(scales) > 1
+        prefixes[f"{ours}.hidden."] = (
+            f"consensus.fc_fusion_scales.{index}.1." if many else "consensus.pre_classifier.1."
+        )
+        for task, number in tasks.items():
+            classifier = f"{max(index - 1, 0)}.{number}" if many else f"{number}"
+            prefixes[f"{ours}.classify.{task}."] = f"consensus.classifiers.{classifier}."
+    return _wrapped(our_keys, prefixes)
+
+
+def _mmaction2(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """open-mmlab/mmaction2, TSN and TRN on ResNets."""
+    prefixes = {"head.fc.": "cls_head.fc_cls.", "head.project.": "cls_head.fc_cls."}
+    prefixes |= _relations(our_keys, "cls_head.consensus.")
+    return {key: _mmaction2_resnet(_renamed(key, prefixes)) for key in our_keys}
+
+
+def _bare_caffe(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """A file of BN-Inception, or of this Inception-V3, alone."""
+    return {key: _caffe_layer(key.removeprefix("backbone."), our_keys) for key in our_keys}
+
+
+def _efficientnet_lite0(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """lukemelas/EfficientNet-PyTorch, whose key names the published Lite0 file has, as a TSN."""
+    prefixes = {"head.fc.": "_fc."}
+    prefixes |= _conv_and_norm("backbone.stem", "_conv_stem", "_bn0")
+    prefixes |= _conv_and_norm("backbone.top", "_conv_head", "_bn1")
+    blocks = [f"backbone.stage{s}.{b}." for s, count in enumerate((1, 2, 2, 3, 3, 4, 1), 1) for b in range(count)]
+    for number, ours in enumerate(blocks):
+        theirs = f"_blocks.{number}."
+        prefixes |= _conv_and_norm(ours + "expand", theirs + "_expand_conv", theirs + "_bn0")
+        prefixes |= _conv_and_norm(ours + "depthwise", theirs + "_depthwise_conv", theirs + "_bn1")
+        prefixes |= _conv_and_norm(ours + "project", theirs + "_project_conv", theirs + "_bn2")
+    return {key: _renamed(key, prefixes) for key in our_keys}
+
+
+# Their parts
+
+
+def _wrapped(our_keys: Collection[str], prefixes: Prefixes) -> dict[str, str]:
+    """The layout of tsn-pytorch and its descendants: the 2-D network in `base_model`."""
+    return {
+        key: _caffe_layer(_renamed(key, {"backbone.": "base_model."} | prefixes), our_keys)
+        if key.startswith("backbone.")
+        else _renamed(key, prefixes)
+        for key in our_keys
+    }
+
+
+def _caffe_layer(key: str, our_keys: Collection[str]) -> str:
+    """`inception_3a_1x1.conv.weight` -> `inception_3a_1x1.weight`, `.bn.` -> `_bn.`; the Inception-V3 has suffixes."""
+    layer, _, field = key.rpartition(".")
+    is_v3 = "backbone.conv_1.conv.weight" in our_keys
+    for ours, theirs in ((".conv", "_Conv2D" if is_v3 else ""), (".bn", "_batchnorm" if is_v3 else "_bn")):
+        if layer.endswith(ours):
+            return f"{layer.removesuffix(ours)}{theirs}.{field}"
+    return key
+
+
+def _relations(our_keys: Collection[str], theirs: str) -> Prefixes:
+    """Scales count down from the number of segments; a single scale has names of its own."""
+    scales = _scales(our_keys)
+    homes = (
+        [f"{theirs}fc_fusion_scales.{i}" for i in range(len(scales))] if len(scales) > 1 else [f"{theirs}classifier"]
+    )
+    prefixes = {}
+    for scale, home in zip(scales, homes, strict=False):
+        prefixes[f"head.relations.{scale}.hidden."] = f"{home}.1."
+        prefixes[f"head.relations.{scale}.classify."] = f"{home}.3."
+    return prefixes
+
+
+def _scales(our_keys: Iterable[str]) -> list[int]:
+    found = (re.match(r"head\.relations\.(\d+)\.", key) for key in our_keys)
+    return sorted({int(match[1]) for match in found if match}, reverse=True)
+
+
+# Each block's norm stands, there, after the block before it, and bears its name.
+ECO_BLOCKS = ("res3b", "res4a", "res4b", "res5a", "res5b")
+C3D_BLOCKS = ("res2a", "res2b", "res3a", *ECO_BLOCKS)
+
+
+def _net3d(blocks: tuple[str, ...], ours: str, theirs: str) -> Prefixes:
+    stem, stem_norm = ("conv1", "conv1_bn") if blocks == C3D_BLOCKS else ("res3a_2", "res3a_bn")
+    prefixes = {f"{ours}stem.": f"{theirs}{stem}."}
+    norms = [stem_norm, *(f"{block}_bn" for block in blocks)]
+    for block, norm in zip([*blocks, None], norms, strict=True):
+        if block is None:
+            prefixes[f"{ours}norm."] = f"{theirs}{norm}."
+            continue
+        prefixes[f"{ours}{block}.norm."] = f"{theirs}{norm}."
+        parts = {"conv1": "1", "norm1": "1_bn", "conv2": "2", "down": "down"}
+        prefixes |= {f"{ours}{block}.{part}.": f"{theirs}{block}_{name}." for part, name in parts.items()}
+    return prefixes
+
+
+MMACTION2_RESNET = (
+    (r"^backbone\.conv1\.", "backbone.conv1.conv."),
+    (r"^backbone\.bn1\.", "backbone.conv1.bn."),
+    (r"^(backbone\.layer\d\.\d+)\.conv(\d)\.", r"\1.conv\2.conv."),
+    (r"^(backbone\.layer\d\.\d+)\.bn(\d)\.", r"\1.conv\2.bn."),
+    (r"\.downsample\.0\.", ".downsample.conv."),
+    (r"\.downsample\.1\.", ".downsample.bn."),
+)
+
+
+def _mmaction2_resnet(key: str) -> str:
+    for pattern, replacement in MMACTION2_RESNET:
+        key, found = re.subn(pattern, replacement, key)
+        if found:
+            return key
+    return key
+
+
+def _conv_and_norm(ours: str, conv: str, norm: str) -> Prefixes:
+    return {f"{ours}.0.": f"{conv}.", f"{ours}.1.": f"{norm}."}
+
+
+def _classifier(their_keys: Collection[str], *candidates: str) -> str:
+    """The first of the names that is there."""
+    return next((name for name in candidates if f"{name}weight" in their_keys), candidates[0])
+
+
+def _renamed(key: str, prefixes: Prefixes) -> str:
+    fitting = [prefix for prefix in prefixes if key.startswith(prefix)]
+    if not fitting:
+        return key
+    longest = max(fitting, key=len)
+    return prefixes[longest] + key.removeprefix(longest)
+
+
+CONVERTERS: dict[str, Callable[[Collection[str], Collection[str]], dict[str, str]]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
+    "tsn_pytorch": _tsn_pytorch,
+    "trn_pytorch": _trn_pytorch,
+    "eco_pytorch": _eco_pytorch,
+    "epic": _epic,
+    "mmaction2": _mmaction2,
+    "bare_caffe": _bare_caffe,
+}
+BACKBONE_CONVERTERS = {
+    "bn_inception": "bare_caffe",
+    "inception_v3_trn": "bare_caffe",
+    "efficientnet_lite0": "efficientnet_lite0",
+}
+# The classifier of MTRN that nothing reads (`_epic`), and the normalisation that some files of mmaction2 carry.
+UNUSED = re.compile(r"consensus\.classifiers\.\d+\.[01]\.(weight|bias)|data_preprocessor\.(mean|std)")

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pv_sparse.errors import WeightsError
-from pv_sparse.models.backbone_weights import StateDict, load_exactly, read_state_dict
+from pv_sparse.models.eco import create_eco, create_eco_lite
+from pv_sparse.models.trn import create_trn
 from pv_sparse.models.tsn import create_tsn
 from pv_sparse.zoo import files
 from pv_sparse.zoo.convert import convert
+from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import Weights, get_weights
 
-BUILDERS = {"create_tsn": create_tsn}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    builder.__name__: builder for builder in (create_tsn, create_trn, create_eco_lite, create_eco)
+}
 METADATA_KEY = "pv_sparse"
 RECORD_FIELDS = ("build", "sampler", "input", "categories", "origin", "metrics", "description")
 
@@ -38,8 +43,8 @@ def load_model(
         WeightsError: an unknown name, a missing or damaged file, a file that is not ours.
     """
     weights = find_weights(name_or_path)
-    state = _read(weights)
     model = build_model(weights, num_classes)
+    state = _read(weights, model)
     if num_classes not in (None, len(weights.categories)):
         state = _with_classifier_of(model, state)
     load_exactly(model, state, str(name_or_path), weights.build["builder"])
@@ -99,8 +104,9 @@ def _record_of(path: Path) -> Weights:
     return Weights(name=str(path), file={"path": str(path)}, **record)
 
 
-def _read(weights: Weights) -> StateDict:
-    return convert(read_state_dict(files.require(weights.file, weights.name)), weights.origin.get("converter"))
+def _read(weights: Weights, model: nn.Module) -> StateDict:
+    state = read_state_dict(files.require(weights.file, weights.name))
+    return convert(state, weights.origin.get("converter"), model.state_dict())
 
 
 def _with_classifier_of(model: nn.Module, state: StateDict) -> StateDict:

@@ -1,0 +1,289 @@
+"""TRN: small networks read ordered tuples of segments, at one or many scales, and their votes are summed.
+
+Zhou et al., "Temporal Relational Reasoning in Videos", ECCV 2018; the numbers are those of zhoubolei/TRN-pytorch, which
+differs from the paper's text in having one hidden layer a scale. mmaction2's head is the same. All originals draw three
+tuples a scale at random, in eval too, so their figures move from run to run. Here eval gives the expected value of that
+draw, exactly: the mean over all tuples of a scale, times the number that would be drawn. Training draws as they do.
+
+All tuples cost about what the original's draw does: a linear layer over a concatenation of frames is a sum of one
+product a frame and position, which the tuples share, and the classifier commutes with the mean over tuples.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pv_sparse.models.backbone_weights import prepare_backbone
+from pv_sparse.models.host_words import accepts_host_words, create_activation
+from pv_sparse.models.logits import Logits, NumClasses, create_classifier, map_logits
+from pv_sparse.models.segment_net import SegmentNet
+from pv_sparse.models.tuples import draw_tuples, even_tuples
+
+Tuples = Sequence[Sequence[int]] | Tensor
+DRAWS = 3
+
+
+@dataclass(frozen=True)
+class TupleScore:
+    """What one tuple of segments alone says about a class: `score` is its logit."""
+
+    segments: tuple[int, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a TRN gives a video its logit for a class.
+
+    Attributes:
+        class_index: the class.
+        logit: of that class, in eval; the sum of `scales`.
+        scales: what each scale (a number of segments) adds to it.
+        tuples: those that speak most for the class, best first.
+    """
+
+    class_index: int
+    logit: float
+    scales: dict[int, float]
+    tuples: list[TupleScore]
+
+
+class Relation(nn.Module):
+    """One scale: a hidden layer over s segments in order, and a classifier.
+
+    Args:
+        num_segments: K, out of which tuples are taken.
+        scale: s, the segments in a tuple.
+        in_features: of each segment.
+        hidden: width of the hidden layer.
+        num_classes: of the classifier.
+    """
+
+    tuples: Tensor
+    select: Tensor
+
+    def __init__(self, num_segments: int, scale: int, in_features: int, hidden: int, num_classes: NumClasses):
+        super().__init__()
+        self.num_segments = num_segments
+        self.scale = scale
+        self.hidden = nn.Linear(scale * in_features, hidden)
+        self.classify = create_classifier(hidden, num_classes)
+        tuples = torch.tensor(even_tuples(num_segments, scale))  # (n, s)
+        self.register_buffer("tuples", tuples, persistent=False)
+        self.register_buffer("select", self._selection(tuples), persistent=False)
+
+    def forward(self, features: Tensor, tuples: Tensor | None = None) -> Tensor:
+        """(N, K, D) after ReLU -> the hidden layer's outputs (N, n, hidden), for n tuples (n, s), or for all."""
+        if tuples is None:
+            return self._of_all_tuples(features)
+        return F.relu(self.hidden(features[:, tuples].flatten(2)))
+
+    def _of_all_tuples(self, features: Tensor) -> Tensor:
+        """Each position's weights times each segment that can stand there, then one sum a tuple."""
+        n, _, width = features.shape
+        positions = features.unfold(1, self.num_segments - self.scale + 1, 1)  # (N, s, D, segments of a position)
+        positions = positions.permute(1, 0, 3, 2).flatten(1, 2)  # (s, N * segments, D)
+        weights = self.hidden.weight.view(-1, self.scale, width).permute(1, 2, 0)  # (s, D, hidden)
+        products = torch.bmm(positions, weights).view(self.scale, n, -1, weights.shape[2])
+        products = products.transpose(0, 1).flatten(1, 2)  # (N, s * segments, hidden)
+        return F.relu(self.select @ products + self.hidden.bias)
+
+    def _selection(self, tuples: Tensor) -> Tensor:
+        """(n, s * segments of a position) of ones and zeros: which products a tuple is the sum of."""
+        segments = self.num_segments - self.scale + 1
+        columns = torch.arange(self.scale) * segments + tuples - torch.arange(self.scale)  # (n, s)
+        return torch.zeros(len(tuples), self.scale * segments).scatter_(1, columns, 1.0)
+
+
+class RelationHead(nn.Module):
+    """Pool, dropout, project, relate ordered tuples of segments, sum over scales.
+
+    Args:
+        in_channels: channels of the maps.
+        num_classes: the classes to tell apart; `{task: number}` for several tasks.
+        num_segments: K, at least 2; fixed, since the hidden layers know it.
+        multi_scale: scales K, K-1, ..., 2; or only K.
+        dropout: probability, in training, before the projection.
+        features: of each segment, after the projection.
+        hidden: width of the hidden layers; None is the original's 256, or 512 for a single scale.
+        grid: rows and columns that each map is pooled to, all of which the projection reads. (1, 1) is the original;
+            more tell where things are, and so which way they go.
+        draws: tuples drawn a scale in training.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: NumClasses,
+        num_segments: int = 8,
+        multi_scale: bool = True,
+        dropout: float = 0.8,
+        features: int = 256,
+        hidden: int | None = None,
+        grid: tuple[int, int] = (1, 1),
+        draws: int = DRAWS,
+    ):
+        super().__init__()
+        if num_segments < 2:
+            raise ValueError(f"num_segments={num_segments} is not allowed: a relation needs at least 2 segments")
+        if min(grid) < 1 or draws < 1:
+            raise ValueError(f"grid={grid} and draws={draws} are not allowed: each number must be at least 1")
+        self.num_segments = num_segments
+        self.grid = (grid[0], grid[1])
+        self.draws = draws
+        self.dropout = nn.Dropout(dropout)
+        self.project = create_classifier(in_channels * grid[0] * grid[1], features, std=0.001)
+        scales = range(num_segments, 1, -1) if multi_scale else [num_segments]
+        width = hidden or (256 if multi_scale else 512)
+        self.relations = nn.ModuleDict(
+            {str(scale): Relation(num_segments, scale, features, width, num_classes) for scale in scales}
+        )
+
+    def forward(
+        self,
+        maps: Tensor,
+        tuples: Mapping[int, Tuples] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Logits:
+        """(N, K, C', H', W') -> (N, num_classes).
+
+        Args:
+            tuples: scale -> the tuples to use, in place of those that are drawn in training and of all in eval. Scales
+                that it does not name use all theirs.
+            generator: of the draw in training; None is torch's own (`torch.manual_seed`).
+
+        Raises:
+            ValueError: a number of segments that is not K; tuples that are none.
+        """
+        features = F.relu(self.segment_features(maps))
+        chosen = self._chosen(tuples, generator, features.device)
+        total: Logits | None = None
+        for scale, relation in self._scales():
+            hidden = relation(features, chosen.get(scale))
+            weight = hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1])
+            votes = map_logits(lambda logits, w=weight: w * logits, relation.classify(hidden.mean(dim=1)))
+            total = votes if total is None else map_logits(torch.add, total, votes)
+        return total  # type: ignore[return-value]
+
+    def segment_features(self, maps: Tensor) -> Tensor:
+        """(N, K, C', H', W') -> (N, K, features): what the relations read, before their ReLU."""
+        if maps.shape[1] != self.num_segments:
+            raise ValueError(
+                f"a video of {maps.shape[1]} segments was given to a TRN of {self.num_segments}: sample "
+                f"num_segments={self.num_segments}, or build it with num_segments={maps.shape[1]}"
+            )
+        pooled = F.adaptive_avg_pool2d(maps.flatten(0, 1), self.grid).flatten(1)
+        return self.project(self.dropout(pooled)).view(*maps.shape[:2], -1)
+
+    @torch.no_grad()
+    def explain(
+        self, maps: Tensor, class_index: int | None = None, top_k: int = 5, task: str | None = None
+    ) -> list[Explanation]:
+        """For each video, the scales and the tuples that speak most for a class, in eval.
+
+        Args:
+            maps: (N, K, C', H', W').
+            class_index: the class; None is each video's best.
+            top_k: how many tuples.
+            task: which one, where the head has several.
+        """
+        features = F.relu(self.segment_features(maps))
+        # (N, n, num_classes) of each scale: what a tuple says alone.
+        votes = {scale: _of_task(r.classify(r(features)), task) for scale, r in self._scales()}
+        shares = {scale: min(self.draws, v.shape[1]) * v.mean(dim=1) for scale, v in votes.items()}
+        best = torch.stack([*shares.values()]).sum(dim=0).argmax(dim=1).tolist()
+        return [
+            self._explanation(votes, shares, n, best[n] if class_index is None else class_index, top_k)
+            for n in range(len(maps))
+        ]
+
+    def _explanation(
+        self, votes: Mapping[int, Tensor], shares: Mapping[int, Tensor], n: int, class_index: int, top_k: int
+    ) -> Explanation:
+        scales = {scale: float(share[n, class_index]) for scale, share in shares.items()}
+        scores = [
+            TupleScore(tuple(segments), score)
+            for scale, relation in self._scales()
+            for segments, score in zip(relation.tuples.tolist(), votes[scale][n, :, class_index].tolist(), strict=True)
+        ]
+        best = sorted(scores, key=lambda entry: entry.score, reverse=True)[:top_k]
+        return Explanation(class_index, sum(scales.values()), scales, best)
+
+    def _chosen(
+        self, given: Mapping[int, Tuples] | None, generator: torch.Generator | None, device: torch.device
+    ) -> dict[int, Tensor]:
+        if given is not None:
+            return {scale: self._checked(scale, tuples).to(device) for scale, tuples in given.items()}
+        if not self.training:
+            return {}
+        return {
+            scale: draw_tuples(r.tuples, self.num_segments, self.draws, generator).to(device)
+            for scale, r in self._scales()
+        }
+
+    def _checked(self, scale: int, tuples: Tuples) -> Tensor:
+        table = torch.as_tensor(tuples)
+        if str(scale) not in self.relations:
+            raise ValueError(f"tuples of scale {scale} were given: the scales are {', '.join(self.relations)}")
+        ordered = table.ndim == 2 and table.shape[1] == scale and bool((table.diff(dim=1) > 0).all())
+        if not ordered or table.min() < 0 or table.max() >= self.num_segments:
+            raise ValueError(
+                f"tuples of scale {scale} must be lists of {scale} increasing numbers from 0 to {self.num_segments - 1}"
+            )
+        return table
+
+    def _scales(self) -> list[tuple[int, Relation]]:
+        return [(int(scale), relation) for scale, relation in self.relations.items()]  # type: ignore[misc]
+
+
+def _of_task(logits: Logits, task: str | None) -> Tensor:
+    if not isinstance(logits, dict):
+        return logits
+    if task not in logits:
+        raise ValueError(f"task={task!r} is unknown: choose one of {', '.join(logits)}")
+    return logits[task]
+
+
+@accepts_host_words
+def create_trn(
+    *,
+    num_classes: NumClasses,
+    num_segments: int = 8,
+    multi_scale: bool = True,
+    backbone: str | nn.Module = "resnet50",
+    backbone_weights: str | Path | None = None,
+    in_channels: int = 3,
+    frames_per_segment: int = 1,
+    dropout: float = 0.8,
+    features: int = 256,
+    hidden: int | None = None,
+    grid: tuple[int, int] = (1, 1),
+    head_activation: Callable[..., nn.Module] | None = None,
+) -> SegmentNet:
+    """A TRN, for exactly `num_segments` segments.
+
+    Args:
+        num_classes: the classes to tell apart; `{"verb": 125, "noun": 352}` makes a classifier a task.
+        num_segments: K, at least 2.
+        multi_scale: relations over K, K-1, ..., 2 segments; or over all K only.
+        backbone, backbone_weights, in_channels, frames_per_segment, head_activation: as in `create_tsn`.
+        dropout: probability, in training, before the projection.
+        features, hidden, grid: as in `RelationHead`.
+
+    The host's words `model_num_class`, `dropout_rate` and `input_channel` are taken as well.
+
+    Returns:
+        From videos (N, in_channels, K*L, H, W), normalised floats, to logits (N, num_classes), or a dict of them.
+        `model.explain(video)` says which segments a class rests on.
+
+    Raises:
+        ValueError: an unknown backbone, or numbers that make no sense.
+        WeightsError: weights that do not fit the backbone.
+    """
+    net = prepare_backbone(backbone, backbone_weights, in_channels * frames_per_segment)
+    head = RelationHead(net.tap_channels[-1], num_classes, num_segments, multi_scale, dropout, features, hidden, grid)
+    return SegmentNet(net, head, frames_per_segment, num_segments, create_activation(head_activation))
