@@ -186,7 +186,7 @@ def test_every_key_of_the_original_is_known(name):
     with torch.device("meta"):
         model = original.build()
     own = model.state_dict()
-    theirs = {key: own[ours].shape for ours, key in names(original, own).items()} | original.unused
+    theirs = {key: their_shape(own[ours]) for ours, key in names(original, own).items()} | original.unused
     lines = sorted(f"{key} {list(shape)}" for key, shape in theirs.items())
     assert len(lines) == recorded["n_keys"]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == recorded["keys_sha256"]
@@ -197,7 +197,7 @@ def check(name: str, dtype: torch.dtype, tolerance: float) -> None:
     original, recorded = ORIGINALS[name], read(name)
     model = original.build().eval()
     own = model.state_dict()
-    state = {key: formula.weight(key, own[ours].shape) for ours, key in names(original, own).items()}
+    state = {key: formula.weight(key, their_shape(own[ours])) for ours, key in names(original, own).items()}
     state |= {key: formula.weight(key, torch.Size(shape)) for key, shape in original.unused.items()}
     model.load_state_dict(convert({f"module.{key}": t for key, t in state.items()}, original.converter, own))
     model.to(dtype)
@@ -260,6 +260,11 @@ def as_video(clip: Tensor, original: Original, name: str) -> Tensor:
     if "rgbdiff" in name:
         return torch.stack([TemporalDifference(frames_per_segment=6)(video) for video in frames])
     return frames
+
+
+def their_shape(ours: Tensor) -> torch.Size:
+    """Relations are (s, features, hidden) here, (hidden, s * features) there."""
+    return ours.flatten(0, 1).t().shape if ours.ndim == 3 else ours.shape
 
 
 def names(original: Original, own: dict) -> dict[str, str]:

@@ -90,6 +90,7 @@ class HostBackbone(Backbone):
                 f"a {type(net).__name__} was given: give a net of PyTorchVideo with blocks and one pathway"
             )
         self.blocks = nn.ModuleList(list(blocks)[:-1])
+        _use_plain_numbers(self.blocks)
         self.frames_per_segment = frames_per_segment
         self.in_channels = in_channels * frames_per_segment
         self.taps = (f"blocks.{len(self.blocks) - 1}",)
@@ -102,3 +103,10 @@ class HostBackbone(Backbone):
         for block in self.blocks:
             clips = block(clips)
         return (clips.mean(dim=2),)
+
+
+def _use_plain_numbers(blocks: nn.ModuleList) -> None:
+    """The host's builders leave NumPy's integers in strides, which torch.compile refuses."""
+    for module in blocks.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = tuple(int(step) for step in module.stride)  # type: ignore[assignment]

@@ -69,8 +69,7 @@ class Relation(nn.Module):
     def __init__(self, num_segments: int, scale: int, in_features: int, hidden: int, num_classes: NumClasses):
         super().__init__()
         self.num_segments = num_segments
-        self.scale = scale
-        self.hidden = nn.Linear(scale * in_features, hidden)
+        self.hidden = TupleLinear(scale, in_features, hidden)
         self.classify = create_classifier(hidden, num_classes)
         tuples = torch.tensor(even_tuples(num_segments, scale))  # (n, s)
         self.register_buffer("tuples", tuples, persistent=False)
@@ -78,25 +77,43 @@ class Relation(nn.Module):
 
     def forward(self, features: Tensor, tuples: Tensor | None = None) -> Tensor:
         """(N, K, D) after ReLU -> the hidden layer's outputs (N, n, hidden), for n tuples (n, s), or for all."""
-        if tuples is None:
-            return self._of_all_tuples(features)
-        return F.relu(self.hidden(features[:, tuples].flatten(2)))
-
-    def _of_all_tuples(self, features: Tensor) -> Tensor:
-        """Each position's weights times each segment that can stand there, then one sum a tuple."""
-        n, _, width = features.shape
-        positions = features.unfold(1, self.num_segments - self.scale + 1, 1)  # (N, s, D, segments of a position)
-        positions = positions.permute(1, 0, 3, 2).flatten(1, 2)  # (s, N * segments, D)
-        weights = self.hidden.weight.view(-1, self.scale, width).permute(1, 2, 0)  # (s, D, hidden)
-        products = torch.bmm(positions, weights).view(self.scale, n, -1, weights.shape[2])
-        products = products.transpose(0, 1).flatten(1, 2)  # (N, s * segments, hidden)
-        return F.relu(self.select @ products + self.hidden.bias)
+        if tuples is not None:
+            return F.relu(self.hidden(features[:, tuples]))
+        windows = features.unfold(1, self.select.shape[1] // len(self.hidden.weight), 1)
+        products = self.hidden.products(windows.transpose(2, 3))  # (N, s * segments of a position, hidden)
+        sums = torch.baddbmm(self.hidden.bias, self.select.expand(len(products), -1, -1), products)
+        return sums.relu_()
 
     def _selection(self, tuples: Tensor) -> Tensor:
         """(n, s * segments of a position) of ones and zeros: which products a tuple is the sum of."""
-        segments = self.num_segments - self.scale + 1
-        columns = torch.arange(self.scale) * segments + tuples - torch.arange(self.scale)  # (n, s)
-        return torch.zeros(len(tuples), self.scale * segments).scatter_(1, columns, 1.0)
+        positions = torch.arange(tuples.shape[1])
+        segments = self.num_segments - len(positions) + 1  # Position j sees segments j, ..., j + segments - 1.
+        columns = positions * segments + tuples - positions  # (n, s)
+        return torch.zeros(len(tuples), len(positions) * segments).scatter_(1, columns, 1.0)
+
+
+class TupleLinear(nn.Module):
+    """`nn.Linear` over a concatenation of s vectors, its weights kept as (s, in_features, out_features).
+
+    In this layout the gradients of `products` can be stored as they come, which halves the time of a training step.
+    """
+
+    def __init__(self, scale: int, in_features: int, out_features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(scale, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+        bound = (scale * in_features) ** -0.5  # as nn.Linear
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., s, in_features) -> (..., out_features)."""
+        return vectors.flatten(-2) @ self.weight.flatten(0, 1) + self.bias
+
+    def products(self, candidates: Tensor) -> Tensor:
+        """(N, s, m, in_features), m candidates for each position -> their parts of the sum, (N, s*m, out_features)."""
+        parts = torch.bmm(candidates.transpose(0, 1).flatten(1, 2), self.weight)  # (s, N*m, out_features)
+        return parts.view(len(parts), len(candidates), -1, parts.shape[2]).transpose(0, 1).flatten(1, 2)
 
 
 class RelationHead(nn.Module):
@@ -159,15 +176,7 @@ class RelationHead(nn.Module):
         Raises:
             ValueError: a number of segments that is not K; tuples that are none.
         """
-        features = F.relu(self.segment_features(maps))
-        chosen = self._chosen(tuples, generator, features.device)
-        total: Logits | None = None
-        for scale, relation in self._scales():
-            hidden = relation(features, chosen.get(scale))
-            weight = hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1])
-            votes = map_logits(lambda logits, w=weight: w * logits, relation.classify(hidden.mean(dim=1)))
-            total = votes if total is None else map_logits(torch.add, total, votes)
-        return total  # type: ignore[return-value]
+        return self.relate(self.segment_features(maps), tuples, generator)
 
     def segment_features(self, maps: Tensor) -> Tensor:
         """(N, K, C', H', W') -> (N, K, features): what the relations read, before their ReLU."""
@@ -178,6 +187,27 @@ class RelationHead(nn.Module):
             )
         pooled = F.adaptive_avg_pool2d(maps.flatten(0, 1), self.grid).flatten(1)
         return self.project(self.dropout(pooled)).view(*maps.shape[:2], -1)
+
+    def relate(
+        self,
+        features: Tensor,
+        tuples: Mapping[int, Tuples] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Logits:
+        """(N, K, features) -> (N, num_classes): `forward` after the projection."""
+        features = F.relu(features)
+        chosen = self._chosen(tuples, generator, features.device)
+        total: Logits | None = None
+        for scale, relation in self._scales():
+            hidden = relation(features, chosen.get(scale))
+            weight = hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1])
+            # The classifier is linear: that of the mean over tuples is the mean of theirs.
+            votes = relation.classify(hidden.mean(dim=1))
+            if total is None:
+                total = map_logits(lambda new, w=weight: w * new, votes)
+            else:
+                total = map_logits(lambda old, new, w=weight: torch.add(old, new, alpha=w), total, votes)
+        return total  # type: ignore[return-value]
 
     @torch.no_grad()
     def explain(

@@ -47,14 +47,21 @@ def key_map(converter: str, our_keys: Collection[str], their_keys: Collection[st
 
 
 def _tensor(ours: str, theirs: Mapping[str, Tensor], name: str, names: Mapping[str, str]) -> Tensor:
-    """Files from before PyTorch 0.4 hold BN as (1, C), and no counter of batches."""
+    """Files from before PyTorch 0.4 hold BN as (1, C), and no counter of batches.
+
+    Relations are (hidden, s * features) there, (s, features, hidden) here (`TupleLinear`).
+    """
     layer, _, field = ours.rpartition(".")
     if name not in theirs and field == "num_batches_tracked":
         return torch.tensor(0)
     if name not in theirs:
         raise WeightsError(f"the key {name!r}, for {ours}, is missing")
+    tensor = theirs[name]
     is_norm = f"{layer}.running_mean" in names
-    return theirs[name].reshape(-1) if is_norm and theirs[name].ndim == 2 else theirs[name]
+    if is_norm and tensor.ndim == 2:
+        return tensor.reshape(-1)
+    scale = RELATION_WEIGHT.fullmatch(ours)
+    return tensor.t().reshape(int(scale[1]), -1, len(tensor)) if scale else tensor
 
 
 # The converters
@@ -236,5 +243,6 @@ BACKBONE_CONVERTERS = {
     "inception_v3_trn": "bare_caffe",
     "efficientnet_lite0": "efficientnet_lite0",
 }
+RELATION_WEIGHT = re.compile(r"head\.relations\.(\d+)\.hidden\.weight")
 # The classifier of MTRN that nothing reads (`_epic`), and the normalisation that some files of mmaction2 carry.
 UNUSED = re.compile(r"consensus\.classifiers\.\d+\.[01]\.(weight|bias)|data_preprocessor\.(mean|std)")
