@@ -119,9 +119,10 @@ class Recognizer:
         return self._run(self.transform(look.frames.transpose(0, 1))[None])[0]
 
     def scores_of_each_frame(self, look: Look) -> Tensor:
-        """(T, num_classes): what each frame alone says, as a video of that one frame."""
+        """(T, num_classes): what each frame alone says, as a still video of it, as long as the model needs."""
         frames = self.transform(look.frames.transpose(0, 1)).transpose(0, 1)  # (T, 3, H, W)
-        return self._run(frames[:, :, None])
+        length = getattr(self.model, "num_segments", None) or 1
+        return self._run(frames[:, :, None].expand(-1, -1, length, -1, -1))
 
     def describe(self, path: str | os.PathLike[str], look: Look, scores: Tensor, top_k: int) -> Recognition:
         """The result record for scores (num_classes,)."""

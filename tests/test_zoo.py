@@ -17,6 +17,7 @@ from pv_sparse import (
     load_model,
     save_model,
 )
+from pv_sparse.models.backbones import BACKBONES
 from pv_sparse.resources import resource_dir
 from pv_sparse.zoo import files
 from pv_sparse.zoo.convert import CONVERTERS, convert
@@ -35,6 +36,7 @@ def test_every_record_is_whole(name):
     assert re.fullmatch(r"(tsn|trn|eco|eco_lite)_\w+\.\w+", name)
     assert weights.build["builder"] in BUILDERS
     assert weights.build["arguments"]["num_classes"] == len(weights.categories)
+    assert weights.build["arguments"]["backbone"] in BACKBONES
     assert len(weights.file["sha256"]) == 64
     assert weights.origin["license"]
     assert weights.description
@@ -164,7 +166,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path):
 
 def test_a_converter_names_the_key_it_does_not_know():
     with pytest.raises(WeightsError, match=r"the key 'fc\.weight' \(1 such\) is unknown to the converter efficient"):
-        convert({"_fc.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, "efficientnet_lite0")
+        convert({"_fc.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, "efficientnet_lite0", ["head.fc.weight"])
 
 
 @pytest.mark.parametrize("name", CONVERTERS)

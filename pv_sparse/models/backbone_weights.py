@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
 import torchvision
 from torch import nn
 
@@ -98,24 +99,32 @@ def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
 
 def _zoo_state(name: str, zoo_name: str) -> StateDict:
     weights = get_weights(zoo_name)
-    other = weights.build["arguments"].get("backbone")
+    other = weights.build["arguments"]["backbone"]
     if other != name:
         raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
     state = read_state_dict(files.require(weights.file, weights.name))
-    full = [PREFIX + key for key in create_backbone(name).state_dict()]
-    converted = convert(state, weights.origin.get("converter"), full, partial=True)
-    return {key.removeprefix(PREFIX): tensor for key, tensor in converted.items() if key.startswith(PREFIX)}
+    return _converted(name, state, weights.origin.get("converter"))
 
 
 def _of_backbone(name: str, state: StateDict) -> StateDict:
     """A file may hold a whole model of ours, or a network under its original names; else it has our keys."""
     if any(key.startswith(PREFIX) for key in state):
-        return {key.removeprefix(PREFIX): tensor for key, tensor in state.items() if key.startswith(PREFIX)}
-    full = [PREFIX + key for key in create_backbone(name).state_dict()] if name in BACKBONE_CONVERTERS else []
-    if full and f"{full[0].removeprefix(PREFIX)}" not in state:
-        converted = convert(state, BACKBONE_CONVERTERS[name], full, partial=True)
-        return {key.removeprefix(PREFIX): tensor for key, tensor in converted.items()}
+        return _converted(name, state, None)
+    if name in BACKBONE_CONVERTERS and not any(f"{PREFIX}{key}" in _full_keys(name) for key in state):
+        return _converted(name, state, BACKBONE_CONVERTERS[name])
     return state
+
+
+def _converted(name: str, state: StateDict, converter: str | None) -> StateDict:
+    """The part of a model's tensors that is the backbone's, under its own keys."""
+    ours = convert(state, converter, _full_keys(name), partial=True)
+    return {key.removeprefix(PREFIX): tensor for key, tensor in ours.items() if key.startswith(PREFIX)}
+
+
+def _full_keys(name: str) -> list[str]:
+    """The keys of the uncut network, as a model has them."""
+    with torch.device("meta"):
+        return [PREFIX + key for key in create_backbone(name).state_dict()]
 
 
 def _with_channels(target: nn.Module, state: StateDict) -> StateDict:

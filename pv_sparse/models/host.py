@@ -109,4 +109,4 @@ def _use_plain_numbers(blocks: nn.ModuleList) -> None:
     """The host's builders leave NumPy's integers in strides, which torch.compile refuses."""
     for module in blocks.modules():
         if isinstance(module, nn.Conv3d):
-            module.stride = tuple(int(step) for step in module.stride)  # type: ignore[assignment]
+            module.stride = tuple(int(step) for step in module.stride)

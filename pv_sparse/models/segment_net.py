@@ -52,6 +52,8 @@ class SegmentNet(nn.Module):
         explain: Callable[..., Any] | None = getattr(self.head, "explain", None)
         if explain is None:
             raise ValueError(f"a {type(self.head).__name__} cannot explain itself: create_trn makes models that can")
+        if self.training:
+            raise ValueError("the model is in training mode, where it answers at random: call model.eval() first")
         return explain(*self.maps(video), **arguments)
 
     def _check_channels(self, video: Tensor) -> None:
