@@ -35,6 +35,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/trn_head.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pv_sparse import EvaluationTransform
+from pv_sparse import EvaluationTransform, TemporalDifference
+from pv_sparse.models.segment_net import fold_segments
 
 PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1), "value_range": 255.0}
 
@@ -93,3 +94,36 @@ def test_arguments_that_make_no_sense(arguments, words):
 
 def test_it_says_what_it_does():
     assert "shorter side to 256, centre 224, RGB 0 to 1" in repr(EvaluationTransform())
+
+
+# RGB difference
+
+
+def test_a_difference_is_of_neighbours_in_a_segment():
+    frames = torch.tensor([1.0, 2.0, 4.0, 100.0, 100.0, 90.0]).reshape(1, 6, 1, 1)
+    found = TemporalDifference(frames_per_segment=3)(frames)
+    assert found.flatten().tolist() == [1, 2, 0, -10]
+
+
+def test_a_difference_of_bytes_does_not_wrap():
+    frames = torch.tensor([200, 10], dtype=torch.uint8).reshape(1, 2, 1, 1)
+    found = TemporalDifference(frames_per_segment=2)(frames)
+    assert found.dtype == torch.float32
+    assert found.item() == -190
+
+
+def test_differences_have_the_originals_order_of_channels():
+    """In a segment, frame after frame, each with its three channels."""
+    clip = torch.rand(3, 12, 2, 2)
+    difference = TemporalDifference(frames_per_segment=6)(clip)
+    assert difference.shape == (3, 10, 2, 2)
+    folded = fold_segments(difference[None], frames_per_segment=5)
+    expected = torch.cat([clip[:, t] - clip[:, t - 1] for t in range(7, 12)])
+    torch.testing.assert_close(folded[1], expected)
+
+
+def test_frames_that_make_no_segments_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(3, 7, 2, 2\) was given; .* multiple of frames_per_segment=6"):
+        TemporalDifference()(torch.zeros(3, 7, 2, 2))
+    with pytest.raises(ValueError, match="a difference needs 2 frames"):
+        TemporalDifference(frames_per_segment=1)

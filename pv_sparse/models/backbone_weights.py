@@ -12,8 +12,8 @@ from pv_sparse.errors import WeightsError
 from pv_sparse.models.backbone import Backbone
 from pv_sparse.models.backbones import RESNETS, averaged_over_input, create_backbone
 from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv
-from pv_sparse.zoo import files
 from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, convert
+from pv_sparse.zoo.files import require
 from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import get_weights, list_weights
 
@@ -72,6 +72,8 @@ def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> 
     target = backbone.as_published
     cut = tuple(f"{part}." if "." not in part else part for part in backbone.cut)
     state = {key: tensor for key, tensor in state.items() if not key.startswith(cut)}
+    # Feature extraction keeps what a network computed of its sizes alone as constants, under names of its own.
+    state |= {key: tensor for key, tensor in target.state_dict().items() if key.startswith("_tensor_constant")}
     load_exactly(target, _with_channels(target, state), f"backbone_weights={str(source)!r}", name)
 
 
@@ -102,7 +104,7 @@ def _zoo_state(name: str, zoo_name: str) -> StateDict:
     other = weights.build["arguments"]["backbone"]
     if other != name:
         raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
-    state = read_state_dict(files.require(weights.file, weights.name))
+    state = read_state_dict(require(weights.file, weights.name))
     return _converted(name, state, weights.origin.get("converter"))
 
 
@@ -110,9 +112,8 @@ def _of_backbone(name: str, state: StateDict) -> StateDict:
     """A file may hold a whole model of ours, or a network under its original names; else it has our keys."""
     if any(key.startswith(PREFIX) for key in state):
         return _converted(name, state, None)
-    if name in BACKBONE_CONVERTERS and not any(f"{PREFIX}{key}" in _full_keys(name) for key in state):
-        return _converted(name, state, BACKBONE_CONVERTERS[name])
-    return state
+    is_ours = name not in BACKBONE_CONVERTERS or f"{PREFIX}{next(iter(state), '')}" in _full_keys(name)
+    return state if is_ours else _converted(name, state, BACKBONE_CONVERTERS[name])
 
 
 def _converted(name: str, state: StateDict, converter: str | None) -> StateDict:

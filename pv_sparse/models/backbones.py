@@ -6,8 +6,11 @@ from collections.abc import Sequence
 import torchvision
 from torch import Tensor, nn
 
-from pv_sparse.models import bn_inception, efficientnet_lite, inception_v3, tiny
 from pv_sparse.models.backbone import Backbone
+from pv_sparse.models.bn_inception import TAPS as BN_INCEPTION_TAPS
+from pv_sparse.models.bn_inception import bn_inception_layers
+from pv_sparse.models.efficientnet_lite import TAPS as EFFICIENTNET_LITE_TAPS
+from pv_sparse.models.efficientnet_lite import efficientnet_lite0_layers
 from pv_sparse.models.feature_extraction import (
     TORCHVISION,
     ExtractedBackbone,
@@ -15,17 +18,21 @@ from pv_sparse.models.feature_extraction import (
     first_conv,
     set_in_channels,
 )
+from pv_sparse.models.inception_v3 import TAPS as INCEPTION_V3_TAPS
+from pv_sparse.models.inception_v3 import inception_v3_trn_layers
 from pv_sparse.models.layer_graph import Layer, LayerGraph, chain
+from pv_sparse.models.tiny import TAPS as TINY_TAPS
+from pv_sparse.models.tiny import tiny_layers
 
 RESNETS = tuple(
     torchvision.models.list_models(module=torchvision.models, include=["resnet*", "resnext*", "wide_resnet*"])
 )
 # name -> (the tap of 1/8 of the image's size that ECO reads, the last map)
 TAPS = {
-    "bn_inception": (bn_inception.ECO_TAP, bn_inception.LAST_TAP),
-    "efficientnet_lite0": (efficientnet_lite.ECO_TAP, efficientnet_lite.LAST_TAP),
-    "inception_v3_trn": ("mixed_2_join", inception_v3.LAST_TAP),
-    "tiny": (tiny.ECO_TAP, tiny.LAST_TAP),
+    "bn_inception": BN_INCEPTION_TAPS,
+    "efficientnet_lite0": EFFICIENTNET_LITE_TAPS,
+    "inception_v3_trn": INCEPTION_V3_TAPS,
+    "tiny": TINY_TAPS,
     **dict.fromkeys(RESNETS, ("layer2", "layer4")),
 }
 IMAGE_SIZES = {"inception_v3_trn": 299}  # made for it; the others for 224
@@ -50,6 +57,10 @@ def create_backbone(name: str, taps: Sequence[str] | None = None, in_channels: i
     Raises:
         ValueError: an unknown name, tap or width.
     """
+    if in_channels < 1:
+        raise ValueError(f"in_channels={in_channels} is not allowed: it must be at least 1")
+    if taps is not None and not taps:
+        raise ValueError("taps=[] are not allowed: name at least one layer, or give None for the last map")
     if width != 1.0 and name != "bn_inception":
         raise ValueError(
             f"width={width} is not allowed for {name}: only bn_inception has a width, others are as they are"
@@ -60,9 +71,8 @@ def create_backbone(name: str, taps: Sequence[str] | None = None, in_channels: i
         return ExtractedBackbone(name, taps, in_channels)
     if name not in TAPS:
         raise ValueError(f"backbone={name!r} is unknown: {_offer(name)}")
-    return LayerGraph(
-        _layers(name, in_channels, width), taps or TAPS[name][-1:], in_channels, IMAGE_SIZES.get(name, 224)
-    )
+    layers = _layers(name, in_channels, width)
+    return LayerGraph(layers, TAPS[name][-1:] if taps is None else taps, in_channels, IMAGE_SIZES.get(name, 224))
 
 
 def eco_taps(name: str) -> tuple[str, str]:
@@ -92,19 +102,20 @@ def averaged_over_input(weight: Tensor, in_channels: int) -> Tensor:
 
 def _layers(name: str, in_channels: int, width: float) -> list[Layer]:
     if name == "bn_inception":
-        return bn_inception.bn_inception_layers(in_channels, width)
+        return bn_inception_layers(in_channels, width)
     if name == "inception_v3_trn":
-        return inception_v3.inception_v3_trn_layers(in_channels)
+        return inception_v3_trn_layers(in_channels)
     if name == "efficientnet_lite0":
-        return efficientnet_lite.efficientnet_lite0_layers(in_channels)
+        return efficientnet_lite0_layers(in_channels)
     if name == "tiny":
-        return tiny.tiny_layers(in_channels)
+        return tiny_layers(in_channels)
     return _resnet_layers(name, in_channels)
 
 
 def _resnet_layers(name: str, in_channels: int) -> list[Layer]:
     modules = dict(torchvision.models.get_model(name).named_children())
     set_in_channels(modules["conv1"], in_channels)
+    del modules["avgpool"], modules["fc"]
     return chain(modules)
 
 

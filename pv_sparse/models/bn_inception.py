@@ -11,8 +11,7 @@ from typing import NamedTuple
 from pv_sparse.models.caffe_layers import ConvBnRelu, pool_3x3
 from pv_sparse.models.layer_graph import IMAGES, Concat, Layer
 
-ECO_TAP = "inception_3c_double_3x3_1"  # the middle of the double branch, not the output of the block
-LAST_TAP = "inception_5b_output"
+TAPS = ("inception_3c_double_3x3_1", "inception_5b_output")  # ECO's is the middle of 3c's double branch, not its output
 
 
 class Block(NamedTuple):

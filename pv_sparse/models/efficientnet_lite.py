@@ -16,8 +16,7 @@ from pv_sparse.models.layer_graph import Layer, chain
 BN_EPS = 1e-3
 STEM_CHANNELS = 32
 TOP_CHANNELS = 1280
-ECO_TAP = "stage3"
-LAST_TAP = "top"
+TAPS = ("stage3", "top")
 
 
 class Stage(NamedTuple):

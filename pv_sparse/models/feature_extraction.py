@@ -41,7 +41,7 @@ class ExtractedBackbone(Backbone):
 
     def __init__(self, name: str, taps: Sequence[str] | None, in_channels: int = 3):
         super().__init__()
-        self.taps = tuple(taps or (_last_tap(name),))
+        self.taps = tuple(taps) if taps is not None else (_last_tap(name),)
         self.in_channels = in_channels
         net = _build(name)
         set_in_channels(net, in_channels)
@@ -71,9 +71,8 @@ class TimmBackbone(Backbone):
     def __init__(self, name: str, taps: Sequence[str] | None, in_channels: int = 3, pretrained: bool = False):
         super().__init__()
         known = _timm_taps(name)
-        self.taps = tuple(taps or known[-1:])
-        unknown = [tap for tap in self.taps if tap not in known]
-        if unknown:
+        self.taps = tuple(taps) if taps is not None else tuple(known[-1:])
+        if any(tap not in known for tap in self.taps):
             raise ValueError(f"taps={list(self.taps)} are not allowed for timm/{name}: choose among {', '.join(known)}")
         self.in_channels = in_channels
         ordered = sorted(known.index(tap) for tap in self.taps)

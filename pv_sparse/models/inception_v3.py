@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pv_sparse.models.caffe_layers import ConvBnRelu, pool_3x3
 from pv_sparse.models.layer_graph import IMAGES, Concat, Layer
 
-LAST_TAP = "mixed_10_join"
+TAPS = ("mixed_2_join", "mixed_10_join")
 Kernel = tuple[int, int]
 Conv = tuple[str, int, Kernel]  # name, output channels, kernel
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pv_sparse.models.backbone import Backbone
 
 IMAGES = "images"
+CLASSIFIER = "fc"  # of the published ResNets and Inceptions; no backbone has it
 
 
 class Layer(NamedTuple):
@@ -50,15 +51,15 @@ class LayerGraph(Backbone):
     def __init__(self, layers: Sequence[Layer], taps: Sequence[str], in_channels: int = 3, image_size: int = 224):
         super().__init__()
         known = [layer.name for layer in layers]
-        unknown = [tap for tap in taps if tap not in known]
-        if unknown or not taps:
+        if any(tap not in known for tap in taps):
             raise ValueError(f"taps={list(taps)} are not allowed: choose among {', '.join(known)}")
         kept = _needed(layers, taps)
         for layer in kept:
             self.add_module(layer.name, layer.module)
         self.taps = tuple(taps)
         self.in_channels = in_channels
-        self.cut = tuple(name for name in known if name not in {layer.name for layer in kept})
+        left_out = [name for name in known if name not in {layer.name for layer in kept}]
+        self.cut = (*left_out, CLASSIFIER)
         self._steps = _with_last_uses(kept, self.taps)
         self.tap_channels = self.measure_channels(image_size)
 

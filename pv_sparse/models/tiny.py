@@ -5,8 +5,7 @@ from torch import nn
 from pv_sparse.models.layer_graph import Layer, chain
 
 CHANNELS = {"stage1": 16, "stage2": 32, "stage3": 64, "stage4": 128, "stage5": 192}
-ECO_TAP = "stage3"
-LAST_TAP = "stage5"
+TAPS = ("stage3", "stage5")
 
 
 def tiny_layers(in_channels: int = 3) -> list[Layer]:
