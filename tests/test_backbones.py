@@ -1,5 +1,6 @@
 """Backbones: names, taps, channels, and pretrained weights."""
 
+import re
 from collections import OrderedDict
 from functools import partial
 
@@ -129,6 +130,7 @@ def test_timm():
     assert backbone.tap_channels == (512, 128)
     maps = backbone.eval()(images(1, 10, 64, 64))
     assert [m.shape[1:] for m in maps] == [(512, 2, 2), (128, 8, 8)]
+    assert create_backbone("timm/swin_tiny_patch4_window7_224").tap_channels == (768,)  # channels last, there
     with pytest.raises(ValueError, match=r"taps=\['layer9'\] are not allowed for timm/resnet18: choose among .*layer4"):
         create_backbone("timm/resnet18", taps=["layer9"])
     with pytest.raises(ValueError, match="timm has no network 'resnet18x'"):
@@ -148,6 +150,10 @@ def test_timm():
             {"name": "mobilenet_v3_small", "taps": ["layer4"]},
             "taps=.* are not allowed for mobilenet_v3_small: name modules",
         ),
+        ({"name": "resnet18", "taps": "layer2"}, "taps='layer2' are not allowed: give a list"),
+        ({"name": "swin_t", "taps": ["features.3"]}, "they have channels last; use permute"),
+        ({"name": "bn_inception", "width": -1}, "width=-1 is not allowed: it must be more than 0"),
+        ({"name": "bn_inception", "in_channels": 0}, "in_channels=0 is not allowed: it must be at least 1"),
         ({"name": "resnet18", "width": 0.5}, "width=0.5 is not allowed for resnet18"),
     ],
 )
@@ -291,7 +297,8 @@ def test_imagenet_weights_come_from_torch_hubs_folder(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     state = torchvision.models.resnet18().state_dict()
-    torch.save(state, folder / url.rpartition("/")[2])
+    published = {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
+    torch.save(published, folder / url.rpartition("/")[2])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     model = create_tsn(num_classes=5, backbone="resnet18", backbone_weights="imagenet")
     assert torch.equal(model.backbone.conv1.weight, state["conv1.weight"])
@@ -330,3 +337,71 @@ def test_a_module_as_backbone():
         create_tsn(num_classes=5, backbone=nn.Identity())
     with pytest.raises(ValueError, match=r"takes 3 channels, the segments have 10: use adapt_first_conv"):
         create_tsn(num_classes=5, backbone=backbone, in_channels=2, frames_per_segment=5)
+    with pytest.raises(ValueError, match="the backbone has 2 taps, this head reads 1"):
+        create_tsn(num_classes=5, backbone=create_backbone("tiny", taps=["stage3", "stage5"]))
+    with pytest.raises(ValueError, match="taps and width are for a backbone given by name"):
+        create_eco_lite(num_classes=5, backbone=create_backbone("tiny", taps=["stage3"]), taps=["stage2"])
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "timm/resnet18", "resnet18", "bn_inception"])
+@pytest.mark.parametrize("prefix", ["", "module.", "module.base_model."])
+def test_whole_models_and_wrapped_ones_give_their_backbone(tmp_path, name, prefix):
+    """A model of ours, saved from DataParallel or not, and the `base_model` of an original's."""
+    if name.startswith("timm/"):
+        pytest.importorskip("timm", reason='needs timm: pip install "pv-sparse[timm]"')
+    model = create_tsn(num_classes=3, backbone=name)
+    if prefix.endswith("base_model."):
+        state = {f"{prefix}{key}": tensor for key, tensor in model.backbone.as_published.state_dict().items()}
+        state[f"{prefix.removesuffix('base_model.')}new_fc.weight"] = torch.zeros(3, 4)
+    else:
+        state = {f"{prefix}{key}": tensor for key, tensor in model.state_dict().items()}
+    torch.save(state, tmp_path / "whole.pth")
+    other = create_tsn(num_classes=3, backbone=name, backbone_weights=tmp_path / "whole.pth")
+    for key, tensor in other.backbone.state_dict().items():
+        assert torch.equal(tensor, model.backbone.state_dict()[key])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+def test_timms_own_files(tmp_path, name):
+    timm = pytest.importorskip("timm", reason='needs timm: pip install "pv-sparse[timm]"')
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "timm.pth")
+    create_tsn(num_classes=3, backbone=f"timm/{name}", backbone_weights=tmp_path / "timm.pth")
+
+
+def test_imagenet_weights_that_torchvision_has_otherwise():
+    with pytest.raises(
+        WeightsError, match="ImageNet weights of googlenet are for inputs that its own forward rescales"
+    ):
+        create_tsn(num_classes=5, backbone="googlenet", backbone_weights="imagenet")
+
+
+@pytest.mark.slow
+def test_densenets_files_have_old_names(tmp_path, monkeypatch):
+    """As published: `denselayer1.norm.1.weight`."""
+    url = torchvision.models.DenseNet121_Weights.IMAGENET1K_V1.url
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    state = torchvision.models.densenet121().state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): t for key, t in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, folder / url.rpartition("/")[2])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    model = create_tsn(num_classes=5, backbone="densenet121", backbone_weights="imagenet")
+    assert torch.equal(model.backbone.net.features.conv0.weight, state["features.conv0.weight"])
+
+
+@pytest.mark.parametrize("name", ["junk.pth", "junk.safetensors"])
+def test_a_damaged_file_is_told(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no weights at all")
+    with pytest.raises(WeightsError, match=rf"{name}: it is damaged, or no file of tensors alone"):
+        create_tsn(num_classes=5, backbone="tiny", backbone_weights=tmp_path / name)
+
+
+def test_adapting_a_whole_model():
+    model = create_tsn(num_classes=5, backbone="tiny").eval()
+    model.backbone.stage1[0].weight.requires_grad_(False)
+    adapt_first_conv(model, 1)
+    assert model(images(1, 1, 3, 64, 64)).shape == (1, 5)
+    assert not model.backbone.stage1[0].weight.requires_grad
+    with pytest.raises(ValueError, match="in_channels=0 is not allowed"):
+        adapt_first_conv(model, 0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pv_sparse import C3DResNet18, create_eco, create_eco_lite, create_trn, create_tsn, model_cost
+from pv_sparse import C3DResNet18, LateFusion, create_eco, create_eco_lite, create_trn, create_tsn, model_cost
 
 # (model, shape of a video, parameters of the original in millions, its multiply-adds in billions, counted by fvcore)
 ORIGINALS = {
@@ -85,3 +85,11 @@ def test_counting_leaves_the_model_as_it_is():
     assert cost.multiply_adds >= 2 * 3 * 32
     assert model.training
     assert model[1].num_batches_tracked == 0
+
+
+def test_the_cost_of_a_fusion_is_that_of_its_models():
+    models = {name: create_tsn(num_classes=3, backbone="tiny") for name in ("rgb", "rgb_difference")}
+    shape = (1, 3, 2, 64, 64)
+    alone = model_cost(models["rgb"], shape)
+    both = model_cost(LateFusion(models), dict.fromkeys(models, shape))
+    assert (both.parameters, both.multiply_adds) == (2 * alone.parameters, 2 * alone.multiply_adds)

@@ -116,3 +116,12 @@ def test_a_missing_modality_is_told():
     fusion, videos = two_stream()
     with pytest.raises(ValueError, match=r"videos of \['rgb'\] were given: the models take \['flow', 'rgb'\]"):
         fusion({"rgb": videos["rgb"]})
+    with pytest.raises(ValueError, match="a Tensor was given: give a dict of videos"):
+        fusion(videos["rgb"])
+
+
+def test_what_gives_no_logits_is_not_fused():
+    scores = create_trn(num_classes=3, num_segments=4, backbone="tiny", head_activation=nn.Softmax)
+    for fuse in (lambda: FrameEnsemble([scores]), lambda: LateFusion({"rgb": scores})):
+        with pytest.raises(ValueError, match="a model with head_activation gives no logits"):
+            fuse()

@@ -74,3 +74,5 @@ def test_nets_of_two_pathways_are_refused():
         HostBackbone(create_slowfast(model_num_class=5))
     with pytest.raises(ValueError, match="a Identity was given: give a net of PyTorchVideo"):
         HostBackbone(nn.Identity())
+    with pytest.raises(ValueError, match="takes 12 channels, the segments have 3: give frames_per_segment=4"):
+        create_trn(num_classes=5, num_segments=2, backbone=HostBackbone(x3d(), frames_per_segment=4))

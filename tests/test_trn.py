@@ -132,6 +132,8 @@ def test_injected_tuples_are_summed():
         ({3: [(0, 1)]}, "tuples of scale 3 must be lists of 3 increasing numbers from 0 to 7"),
         ({2: [(1, 1)]}, "tuples of scale 2 must be lists of 2 increasing"),
         ({2: [(0, 8)]}, "from 0 to 7"),
+        ({2: torch.zeros(0, 2, dtype=torch.int64)}, "tuples of scale 2 must be lists of 2"),
+        ([(0, 1)], "tuples were given as a list: give a dict"),
     ],
 )
 def test_tuples_that_are_none(tuples, words):
@@ -169,6 +171,16 @@ def test_a_draw_is_without_replacement_and_in_order(segments, data, seed):
     assert (drawn.diff(dim=1) > 0).all()
     if len(table) < MOST_TUPLES:
         assert len({tuple(t) for t in drawn.tolist()}) == len(drawn)
+
+
+def test_a_model_from_the_meta_device_has_its_tables():
+    made = head()
+    with torch.device("meta"):
+        assigned, emptied = RelationHead(16, 5).eval(), RelationHead(16, 5).eval()
+    assigned.load_state_dict(made.state_dict(), assign=True)
+    emptied.to_empty(device="cpu").load_state_dict(made.state_dict())
+    for other in (assigned, emptied):
+        torch.testing.assert_close(other(maps()), made(maps()))
 
 
 def test_many_segments_are_no_burden():
@@ -234,6 +246,8 @@ def test_who_cannot_explain_says_so():
         create_tsn(num_classes=3, backbone="tiny").eval().explain(clips)
     with pytest.raises(ValueError, match=r"in training mode, .* call model\.eval\(\) first"):
         create_trn(num_classes=3, num_segments=2, backbone="tiny").explain(clips)
+    with pytest.raises(ValueError, match="class_index=3 is not allowed: the classes are 0 to 2"):
+        create_trn(num_classes=3, num_segments=2, backbone="tiny").eval().explain(clips, class_index=3)
 
 
 # What is refused
@@ -249,7 +263,9 @@ def test_another_number_of_segments_is_refused():
     ("arguments", "words"),
     [
         ({"num_segments": 1}, "num_segments=1 is not allowed: a relation needs at least 2 segments"),
-        ({"grid": (0, 1)}, r"grid=\(0, 1\) .* not allowed"),
+        ({"grid": (0, 1)}, r"grid=\(0, 1\), .* not allowed"),
+        ({"grid": (2, 2, 2)}, "a grid has rows and columns"),
+        ({"hidden": 0}, "hidden=0 are not allowed"),
         ({"num_classes": 0}, "num_classes=0 is not allowed"),
     ],
 )

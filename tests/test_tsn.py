@@ -36,6 +36,14 @@ def test_a_single_clip_and_an_odd_number_of_frames_are_refused():
         tsn()(video(3, 8, 64, 64))
     with pytest.raises(ValueError, match="7 frames was given to a model of 5 frames per segment"):
         fold_segments(video(1, 3, 7, 8, 8), 5)
+    with pytest.raises(ValueError, match=r"a video of torch\.uint8 was given; the model takes normalised floats"):
+        fold_segments(torch.zeros(1, 3, 5, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="a video of 0 frames was given"):
+        fold_segments(video(1, 3, 0, 8, 8))
+
+
+def test_an_empty_batch_gives_no_logits():
+    assert tsn()(video(0, 3, 4, 64, 64)).shape == (0, 7)
 
 
 def test_another_number_of_channels_is_told():
@@ -111,8 +119,11 @@ def test_several_tasks_give_a_dict():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_classes": 0}, "num_classes=0 is not allowed: it must be at least 1"),
+        ({"num_classes": 0}, "num_classes=0 is not allowed: it must be a number of at least 1"),
         ({"num_classes": {}}, "name at least one task"),
+        ({"num_classes": "7"}, "num_classes=7 is not allowed: it must be a number"),
+        ({"num_classes": {"a.b": 3}}, "a task cannot be called 'a.b': choose another word"),
+        ({"num_classes": {"keys": 3}}, "a task cannot be called 'keys'"),
         ({"consensus": "mean"}, "consensus='mean' is unknown: choose one of avg, max, topk, attention"),
         ({"fusion": "scores"}, "fusion='scores' is unknown: choose one of logits, features"),
         ({"topk": 0}, "topk=0 is not allowed"),

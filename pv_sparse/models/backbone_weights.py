@@ -1,5 +1,6 @@
 """A backbone with pretrained weights, from torchvision, timm, the zoo or a file; checked tensor by tensor."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -11,13 +12,14 @@ from torch import nn
 from pv_sparse.errors import WeightsError
 from pv_sparse.models.backbone import Backbone
 from pv_sparse.models.backbones import RESNETS, averaged_over_input, create_backbone
-from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv
+from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv, flattened
 from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, convert
 from pv_sparse.zoo.files import require
 from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import get_weights, list_weights
 
 PREFIX = "backbone."
+OTHER_INPUT = ("googlenet", "inception_v3")
 
 
 def prepare_backbone(
@@ -26,30 +28,39 @@ def prepare_backbone(
     in_channels: int,
     taps: Sequence[str] | None = None,
     width: float = 1.0,
+    num_taps: int = 1,
 ) -> Backbone:
     """What builders take as `backbone`, made ready: a name becomes a network with its weights, a module is checked.
 
     Raises:
-        ValueError: weights, taps or a width for a module that is ready; a module that takes other channels.
+        ValueError: weights, taps or a width for a module that is ready; a module that takes other channels; another
+            number of taps than `num_taps`.
     """
     if isinstance(backbone, str):
         net = create_backbone(backbone, taps, in_channels, width)
         if weights is not None:
             load_backbone_weights(net, backbone, weights)
-        return net
-    if weights is not None or width != 1.0:
-        raise ValueError("backbone_weights and width are for a backbone given by name: a module brings its own")
+    else:
+        if weights is not None or taps is not None or width != 1.0:
+            raise ValueError("backbone_weights, taps and width are for a backbone given by name: a module has its own")
+        net = _checked(backbone, in_channels)
+    if len(net.tap_channels) != num_taps:
+        raise ValueError(f"the backbone has {len(net.tap_channels)} taps, this head reads {num_taps}: {net.taps}")
+    return net
+
+
+def _checked(backbone: nn.Module, in_channels: int) -> Backbone:
     if not hasattr(backbone, "tap_channels"):
         raise ValueError(
             f"backbone is a {type(backbone).__name__} without tap_channels: give a name, what create_backbone returns, "
             "or HostBackbone(net)"
         )
-    if getattr(backbone, "in_channels", in_channels) != in_channels:
-        raise ValueError(
-            f"the backbone takes {backbone.in_channels} channels, the segments have {in_channels}: "
-            "use adapt_first_conv(backbone, in_channels)"
-        )
-    return cast(Backbone, backbone)
+    net = cast(Backbone, backbone)
+    if net.in_channels != in_channels:
+        frames = getattr(net, "frames_per_segment", None)
+        advice = f"give frames_per_segment={frames}" if frames else "use adapt_first_conv(backbone, in_channels)"
+        raise ValueError(f"the backbone takes {net.in_channels} channels, the segments have {in_channels}: {advice}")
+    return net
 
 
 def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> None:
@@ -70,6 +81,7 @@ def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> 
     """
     state = _read(name, backbone, source)
     target = backbone.as_published
+    state = _under_own_names(target, state)
     cut = tuple(f"{part}." if "." not in part else part for part in backbone.cut)
     state = {key: tensor for key, tensor in state.items() if not key.startswith(cut)}
     # Feature extraction keeps what a network computed of its sizes alone as constants, under names of its own.
@@ -87,7 +99,7 @@ def _read(name: str, backbone: Backbone, source: str | Path) -> StateDict:
             f"backbone_weights={str(source)!r} are unknown: give None, 'imagenet', a file, or one of "
             f"{', '.join(list_weights())}"
         )
-    return _of_backbone(name, read_state_dict(source))
+    return _of_backbone(name, backbone, read_state_dict(source))
 
 
 def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
@@ -95,8 +107,17 @@ def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
         return TimmBackbone(name.removeprefix("timm/"), backbone.taps, pretrained=True).net.state_dict()
     if name not in (*RESNETS, *TORCHVISION):
         raise WeightsError(f"torchvision has no ImageNet weights of {name}: give a file, or another backbone")
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    if name in OTHER_INPUT:
+        raise WeightsError(
+            f"torchvision's ImageNet weights of {name} are for inputs that its own forward rescales: choose another "
+            "backbone, or give the file and normalise to mean 0.5 and std 0.5"
+        )
+    known = torchvision.models.get_model_weights(name)
+    if "IMAGENET1K_V1" not in known.__members__:
+        raise WeightsError(f"torchvision has no IMAGENET1K_V1 weights of {name}, only {', '.join(known.__members__)}")
+    state = known["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True, weights_only=True)
+    # The files of DenseNets have names from before modules could not have dots in theirs.
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key): t for key, t in state.items()}
 
 
 def _zoo_state(name: str, zoo_name: str) -> StateDict:
@@ -108,10 +129,14 @@ def _zoo_state(name: str, zoo_name: str) -> StateDict:
     return _converted(name, state, weights.origin.get("converter"))
 
 
-def _of_backbone(name: str, state: StateDict) -> StateDict:
-    """A file may hold a whole model of ours, or a network under its original names; else it has our keys."""
-    if any(key.startswith(PREFIX) for key in state):
-        return _converted(name, state, None)
+def _of_backbone(name: str, backbone: Backbone, state: StateDict) -> StateDict:
+    """A file may hold a whole model, ours or an original's, or a network under its original names, or under ours."""
+    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    for prefix in (PREFIX, "base_model."):
+        if any(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    if backbone.as_published is not backbone:
+        return {key.removeprefix("net."): tensor for key, tensor in state.items()}
     is_ours = name not in BACKBONE_CONVERTERS or f"{PREFIX}{next(iter(state), '')}" in _full_keys(name)
     return state if is_ours else _converted(name, state, BACKBONE_CONVERTERS[name])
 
@@ -126,6 +151,11 @@ def _full_keys(name: str) -> list[str]:
     """The keys of the uncut network, as a model has them."""
     with torch.device("meta"):
         return [PREFIX + key for key in create_backbone(name).state_dict()]
+
+
+def _under_own_names(target: nn.Module, state: StateDict) -> StateDict:
+    own = target.state_dict().keys()
+    return {flattened(key) if key not in own and flattened(key) in own else key: t for key, t in state.items()}
 
 
 def _with_channels(target: nn.Module, state: StateDict) -> StateDict:

@@ -59,8 +59,10 @@ def create_backbone(name: str, taps: Sequence[str] | None = None, in_channels: i
     """
     if in_channels < 1:
         raise ValueError(f"in_channels={in_channels} is not allowed: it must be at least 1")
-    if taps is not None and not taps:
-        raise ValueError("taps=[] are not allowed: name at least one layer, or give None for the last map")
+    if taps is not None and (not taps or isinstance(taps, str)):
+        raise ValueError(f"taps={taps!r} are not allowed: give a list of at least one layer, or None for the last map")
+    if width <= 0:
+        raise ValueError(f"width={width} is not allowed: it must be more than 0")
     if width != 1.0 and name != "bn_inception":
         raise ValueError(
             f"width={width} is not allowed for {name}: only bn_inception has a width, others are as they are"
@@ -88,11 +90,15 @@ def adapt_first_conv(network: nn.Module, in_channels: int) -> None:
     The first convolution's weights become their mean over the old input channels, repeated, not rescaled; the bias
     stays. This is the rule of yjxiong/tsn-pytorch for flow and RGB difference.
     """
+    if in_channels < 1:
+        raise ValueError(f"in_channels={in_channels} is not allowed: it must be at least 1")
     conv = first_conv(network)
-    conv.weight = nn.Parameter(averaged_over_input(conv.weight.detach(), in_channels))
+    averaged = averaged_over_input(conv.weight.detach(), in_channels)
+    conv.weight = nn.Parameter(averaged, requires_grad=conv.weight.requires_grad)
     conv.in_channels = in_channels
-    if isinstance(network, Backbone):
-        network.in_channels = in_channels
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            module.in_channels = in_channels
 
 
 def averaged_over_input(weight: Tensor, in_channels: int) -> Tensor:

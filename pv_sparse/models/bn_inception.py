@@ -8,7 +8,7 @@ map of exactly 7x7; here the head averages whatever map there is, so any input s
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pv_sparse.models.caffe_layers import ConvBnRelu, pool_3x3
+from pv_sparse.models.caffe_layers import ConvBnRelu, pool_3x3, scaled
 from pv_sparse.models.layer_graph import IMAGES, Concat, Layer
 
 TAPS = ("inception_3c_double_3x3_1", "inception_5b_output")  # ECO's is the middle of 3c's double branch, not its output
@@ -48,17 +48,17 @@ def bn_inception_layers(in_channels: int = 3, width: float = 1.0) -> list[Layer]
         width: factor of every number of channels; 1.0 is the original.
     """
     layers = list(_stem(in_channels, width))
-    channels = _scaled(192, width)
+    channels = scaled(192, width)
     for block in BLOCKS:
         layers += _block(block, layers[-1].name, channels, width)
         branches = [block.one, block.three[-1], block.double[-1], block.pool_proj]
         passed_on = 0 if block.pool_proj else channels
-        channels = sum(_scaled(branch, width) for branch in branches if branch) + passed_on
+        channels = sum(scaled(branch, width) for branch in branches if branch) + passed_on
     return layers
 
 
 def _stem(in_channels: int, width: float) -> Iterator[Layer]:
-    c64, c192 = _scaled(64, width), _scaled(192, width)
+    c64, c192 = scaled(64, width), scaled(192, width)
     yield Layer("conv1_7x7_s2", ConvBnRelu(in_channels, c64, 7, stride=2, padding=3), (IMAGES,))
     yield Layer("pool1_3x3_s2", pool_3x3("max", stride=2), ("conv1_7x7_s2",))
     yield Layer("conv2_3x3_reduce", ConvBnRelu(c64, c64, 1), ("pool1_3x3_s2",))
@@ -70,7 +70,7 @@ def _block(block: Block, source: str, channels: int, width: float) -> Iterator[L
     name = f"inception_{block.name}"
     branches = []
     if block.one:
-        yield Layer(f"{name}_1x1", ConvBnRelu(channels, _scaled(block.one, width), 1), (source,))
+        yield Layer(f"{name}_1x1", ConvBnRelu(channels, scaled(block.one, width), 1), (source,))
         branches.append(f"{name}_1x1")
     for kind, names, widths in (
         ("3x3", ("reduce", ""), block.three),
@@ -82,7 +82,7 @@ def _block(block: Block, source: str, channels: int, width: float) -> Iterator[L
         branches.append(f"{name}_{kind}_{names[-1]}".rstrip("_"))
     yield Layer(f"{name}_pool", pool_3x3(block.pool, block.stride), (source,))
     if block.pool_proj:
-        yield Layer(f"{name}_pool_proj", ConvBnRelu(channels, _scaled(block.pool_proj, width), 1), (f"{name}_pool",))
+        yield Layer(f"{name}_pool_proj", ConvBnRelu(channels, scaled(block.pool_proj, width), 1), (f"{name}_pool",))
     branches.append(f"{name}_pool_proj" if block.pool_proj else f"{name}_pool")
     yield Layer(f"{name}_output", Concat(), tuple(branches))
 
@@ -94,9 +94,5 @@ def _branch(
     for number, (name, out) in enumerate(zip(names, widths, strict=True)):
         kernel = 1 if number == 0 else 3
         step = stride if name == names[-1] else 1
-        yield Layer(name, ConvBnRelu(channels, _scaled(out, width), kernel, step, padding=kernel // 2), (source,))
-        source, channels = name, _scaled(out, width)
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(1, round(channels * width))
+        yield Layer(name, ConvBnRelu(channels, scaled(out, width), kernel, step, padding=kernel // 2), (source,))
+        source, channels = name, scaled(out, width)

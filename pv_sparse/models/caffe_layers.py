@@ -26,3 +26,8 @@ def pool_3x3(kind: str, stride: int) -> nn.Module:
     """`avg` (the padding counts) or `max` over 3x3, sizes rounded up; padded where the size stays."""
     pool = nn.AvgPool2d if kind == "avg" else nn.MaxPool2d
     return pool(3, stride, padding=0 if stride == 2 else 1, ceil_mode=True)
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, at least 1."""
+    return max(1, round(channels * width))

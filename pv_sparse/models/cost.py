@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,13 +17,17 @@ class Cost:
     multiply_adds: int
 
 
-def model_cost(model: nn.Module, video_shape: tuple[int, ...]) -> Cost:
+def model_cost(model: nn.Module, video_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]) -> Cost:
     """Parameters of `model`, and its multiply-adds in eval for a batch of this shape, counted by fvcore as it runs.
 
     Args:
         model: stays as it is; a copy runs, on the model's device.
-        video_shape: (N, C, T, H, W).
+        video_shape: (N, C, T, H, W); of each modality for a `LateFusion`.
     """
+    if isinstance(video_shape, Mapping):
+        models = dict(model.models.named_children())  # type: ignore[union-attr]
+        costs = [model_cost(models[modality], shape) for modality, shape in video_shape.items()]
+        return Cost(sum(cost.parameters for cost in costs), sum(cost.multiply_adds for cost in costs))
     twin = copy.deepcopy(model).eval()
     parameter = next(model.parameters())
     video = torch.zeros(video_shape, device=parameter.device, dtype=parameter.dtype)

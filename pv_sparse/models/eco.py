@@ -150,12 +150,8 @@ def _backbone(
 ) -> Backbone:
     if isinstance(backbone, str):
         taps = taps or eco_taps(backbone)[:number]
-    net = prepare_backbone(backbone, weights, in_channels, taps, width if backbone == "bn_inception" else 1.0)
-    if len(net.tap_channels) != number:
-        raise ValueError(
-            f"the backbone has {len(net.tap_channels)} taps, {number} are needed: give taps= of that number"
-        )
-    return net
+    scale = width if backbone == "bn_inception" else 1.0
+    return prepare_backbone(backbone, weights, in_channels, taps, scale, number)
 
 
 def _check(num_segments: int, width: float) -> None:

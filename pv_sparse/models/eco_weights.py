@@ -29,6 +29,9 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
         FileNotFoundError: there is no such file.
     """
     state = _c3d_state(source)
+    missing = [key for key in (f"{C3D_STEM}weight", f"{C3D_STEM}bias", "norm.weight") if key not in state]
+    if missing:
+        raise WeightsError(f"c3d_weights={str(source)!r} are not of C3DResNet18: {missing[0]} is missing")
     own = net.state_dict()
     fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
     fitting.pop("stem.weight", None)  # The stem of C3DRes18 reads pixels.
@@ -38,14 +41,14 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
     misfits = [key for key, tensor in fitting.items() if tensor.shape != own[key].shape]
     if misfits:
         raise WeightsError(
-            f"c3d_weights={str(source)!r} do not fit {misfits[0]}: they are for width=1.0 and 96 channels"
+            f"c3d_weights={str(source)!r} do not fit {misfits[0]}: they are for width=1.0 and at most 128 channels"
         )
     net.load_state_dict(own | fitting)
 
 
 def _c3d_state(source: str | Path) -> StateDict:
-    state = read_state_dict(source)
+    state = {key.removeprefix("module."): tensor for key, tensor in read_state_dict(source).items()}
     if "net.stem.weight" not in state:
-        keys = C3DResNet18(num_classes=1).state_dict()
-        state = convert(state, "eco_pytorch", keys)
+        keys = [f"net.{key}" for key in C3DResNet18(num_classes=1).net.state_dict()]
+        state = convert(state, "eco_pytorch", keys, partial=True)
     return {key.removeprefix("net."): tensor for key, tensor in state.items()}

@@ -42,6 +42,8 @@ class ExtractedBackbone(Backbone):
     def __init__(self, name: str, taps: Sequence[str] | None, in_channels: int = 3):
         super().__init__()
         self.taps = tuple(taps) if taps is not None else (_last_tap(name),)
+        if name.startswith("swin") and any(tap.startswith(("features", "norm")) for tap in self.taps):
+            raise ValueError(f"taps={list(self.taps)} are not allowed for {name}: they have channels last; use permute")
         self.in_channels = in_channels
         net = _build(name)
         set_in_channels(net, in_channels)
@@ -78,7 +80,15 @@ class TimmBackbone(Backbone):
         ordered = sorted(known.index(tap) for tap in self.taps)
         self.net = _timm(name, features_only=True, out_indices=ordered, in_chans=in_channels, pretrained=pretrained)
         self._order = [ordered.index(known.index(tap)) for tap in self.taps]
+        info: Any = self.net.feature_info
+        channels = info.channels()
+        self._has_channels_last = False
+        self._has_channels_last = self.measure_channels() != tuple(channels[number] for number in self._order)
         self.tap_channels = self.measure_channels()
+        own = self.net.state_dict().keys()
+        with torch.device("meta"):
+            full = _timm(name).state_dict()
+        self.cut = tuple(key for key in full if key not in own and flattened(key) not in own)
 
     @property
     def as_published(self) -> nn.Module:
@@ -88,7 +98,13 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> one map (N, C', H', W') for each tap."""
         maps = self.net(images)
-        return tuple(maps[number] for number in self._order)
+        chosen = [maps[number] for number in self._order]
+        return tuple(m.permute(0, 3, 1, 2) if self._has_channels_last else m for m in chosen)
+
+
+def flattened(key: str) -> str:
+    """What timm's feature extraction makes of some keys: `stem.0.weight` becomes `stem_0.weight`."""
+    return key.replace(".", "_", 1)
 
 
 def set_in_channels(net: nn.Module, in_channels: int) -> None:

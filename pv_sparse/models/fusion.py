@@ -29,6 +29,7 @@ class FrameEnsemble(nn.Module):
         super().__init__()
         if not models:
             raise ValueError("models=[] is not allowed: give at least one")
+        _check_logits(models)
         self.models = nn.ModuleList(models)
         self.num_frames = tuple(_frames_of(model) for model in models)
         self.num_segments = max(self.num_frames)
@@ -64,12 +65,15 @@ class LateFusion(nn.Module):
         weights = weights or dict.fromkeys(models, 1.0)
         if weights.keys() != models.keys() or min(weights.values(), default=0.0) <= 0:
             raise ValueError(f"weights={dict(weights)} are not allowed: give a positive one for each of {list(models)}")
+        _check_logits([*models.values()])
         self.models = nn.ModuleDict(models)
         self.weights = dict(weights)
         self.fuse = fuse
 
     def forward(self, videos: Mapping[str, Tensor]) -> Logits:
         """Modality -> its video (N, C, T, H, W) -> logits (N, num_classes), whose softmax are the fused scores."""
+        if not isinstance(videos, Mapping):
+            raise ValueError(f"a {type(videos).__name__} was given: give a dict of videos of {sorted(self.models)}")
         if videos.keys() != self.models.keys():
             raise ValueError(f"videos of {sorted(videos)} were given: the models take {sorted(self.models)}")
         logits = [model(videos[modality]) for modality, model in self.models.items()]
@@ -101,6 +105,11 @@ def _fused(logits: Sequence[Logits], weights: Sequence[float], fuse: str) -> Log
         return (stacked + shares.log()).logsumexp(dim=-1) if fuse == "scores" else (stacked * shares).sum(dim=-1)
 
     return map_logits(weighted, *logits)
+
+
+def _check_logits(models: Sequence[nn.Module]) -> None:
+    if any(getattr(model, "activation", None) is not None for model in models):
+        raise ValueError("a model with head_activation gives no logits, which are fused here: build it without")
 
 
 def _even(num_frames: int, wanted: int) -> list[int]:

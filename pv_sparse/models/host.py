@@ -42,13 +42,15 @@ def create_multiscale_relation_head(
 ) -> HostRelationHead:
     """A TRN head in the host's style of builders, for its `head=` argument or as the last of a net's blocks.
 
-    The host's nets initialise all they hold, a head too: its linear layers then have weights of N(0, 0.01).
+    The host's nets initialise all they hold, a head too: its projection and classifiers then have weights of
+    N(0, 0.01). Their builders pass a `dropout_rate` of their own, 0.5.
 
         head = functools.partial(create_multiscale_relation_head, num_segments=8)
         net = pytorchvideo.models.resnet.create_resnet(input_channel=3, model_depth=50, model_num_class=174, head=head)
 
-    X3D's builder has no such argument: `net.blocks[-1] = head(in_features=192, out_features=174)`, with the channels of
-    its last stage.
+    The builders of X3D, CSN and R(2+1)D have no such argument: there, replace the last block,
+    `net.blocks[-1] = head(in_features=192, out_features=174)`, with the channels of the last stage. SlowFast pools over
+    time before its head, so no relation is left to see.
 
     Args:
         in_features: channels of the trunk's maps.

@@ -29,7 +29,9 @@ def accepts_host_words(builder: Callable[P, R]) -> Callable[P, R]:
 
 
 def create_activation(head_activation: Callable[..., nn.Module] | None) -> nn.Module | None:
-    """The host's `head_activation`: a class such as `nn.Softmax` or `nn.Sigmoid`, or None for logits."""
-    if head_activation is nn.Softmax:
-        return nn.Softmax(dim=-1)
+    """The host's `head_activation`: a class such as `nn.Softmax` or `nn.Sigmoid`, a module, or None for logits."""
+    if isinstance(head_activation, nn.Module):
+        return head_activation
+    if head_activation in (nn.Softmax, nn.LogSoftmax):
+        return head_activation(dim=-1)
     return head_activation() if head_activation else None

@@ -24,9 +24,12 @@ def create_classifier(in_features: int, num_classes: NumClasses, std: float | No
     if isinstance(num_classes, Mapping):
         if not num_classes:
             raise ValueError("num_classes={} is not allowed: name at least one task")
+        bad = [task for task in num_classes if "." in task or hasattr(nn.ModuleDict, task)]
+        if bad:
+            raise ValueError(f"a task cannot be called {bad[0]!r}: choose another word, without dots")
         return TaskLinear({task: create_classifier(in_features, n, std) for task, n in num_classes.items()})
-    if num_classes < 1:
-        raise ValueError(f"num_classes={num_classes} is not allowed: it must be at least 1")
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise ValueError(f"num_classes={num_classes} is not allowed: it must be a number of at least 1")
     linear = nn.Linear(in_features, num_classes)
     if std is not None:
         nn.init.normal_(linear.weight, std=std)

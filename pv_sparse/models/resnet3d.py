@@ -9,6 +9,8 @@ where the size halves, the shortcut is a 3x3x3 convolution without BN.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pv_sparse.models.caffe_layers import scaled
+
 ECO_BLOCKS = {"res3b": (128, 1), "res4a": (256, 2), "res4b": (256, 1), "res5a": (512, 2), "res5b": (512, 1)}
 C3D_BLOCKS = {"res2a": (64, 1), "res2b": (64, 1), "res3a": (128, 2)} | ECO_BLOCKS
 
@@ -81,11 +83,6 @@ class C3DResNet18(nn.Module):
 def eco_net(in_channels: int, width: float = 1.0) -> ResNet3D:
     """ECO's 3-D network, from (N, in_channels, T, H, W) to (N, 512, T/4, H/4, W/4)."""
     return ResNet3D(_conv(in_channels, scaled(128, width)), ECO_BLOCKS, width)
-
-
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, at least 1."""
-    return max(1, round(channels * width))
 
 
 def initialise(network: nn.Module) -> None:

@@ -45,7 +45,8 @@ class SegmentNet(nn.Module):
         """(N, C, S*L, H, W) -> what the head reads: a map (N, S, C', H', W') for each tap."""
         images = fold_segments(video, self.frames_per_segment)  # (N*S, L*C, H, W)
         self._check_channels(video)
-        return [m.reshape(len(video), -1, *m.shape[1:]) for m in self.backbone(images)]
+        num_segments = video.shape[2] // self.frames_per_segment
+        return [m.reshape(len(video), num_segments, *m.shape[1:]) for m in self.backbone(images)]
 
     def explain(self, video: Tensor, **arguments: Any) -> Any:
         """Which segments speak for a class: `RelationHead.explain`, for models that have one."""
@@ -73,12 +74,16 @@ def fold_segments(video: Tensor, frames_per_segment: int = 1) -> Tensor:
             f"a video of shape {tuple(video.shape)} was given; the model takes (N, C, T, H, W): "
             "put a single clip (C, T, H, W) in a batch with clip[None]"
         )
+    if not video.is_floating_point():
+        raise ValueError(
+            f"a video of {video.dtype} was given; the model takes normalised floats: use a transform first"
+        )
     num_frames = video.shape[2]
-    if num_frames % frames_per_segment:
+    if num_frames == 0 or num_frames % frames_per_segment:
         raise ValueError(
             f"a video of {num_frames} frames was given to a model of {frames_per_segment} frames per segment: "
             f"their number must be a multiple of {frames_per_segment}"
         )
     n, c, _, h, w = video.shape
-    segments = video.reshape(n, c, -1, frames_per_segment, h, w)  # (N, C, S, L, H, W)
+    segments = video.reshape(n, c, num_frames // frames_per_segment, frames_per_segment, h, w)  # (N, C, S, L, H, W)
     return segments.permute(0, 2, 3, 1, 4, 5).flatten(2, 3).flatten(0, 1)

@@ -11,6 +11,7 @@ product a frame and position, which the tuples share, and the classifier commute
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ class Explanation:
 
     Attributes:
         class_index: the class.
-        logit: of that class, in eval; the sum of `scales`.
+        logit: of that class, in eval and before any `head_activation`; the sum of `scales`.
         scales: what each scale (a number of segments) adds to it.
         tuples: those that speak most for the class, best first.
     """
@@ -71,9 +72,10 @@ class Relation(nn.Module):
         self.num_segments = num_segments
         self.hidden = TupleLinear(scale, in_features, hidden)
         self.classify = create_classifier(hidden, num_classes)
-        tuples = torch.tensor(even_tuples(num_segments, scale))  # (n, s)
-        self.register_buffer("tuples", tuples, persistent=False)
-        self.register_buffer("select", self._selection(tuples), persistent=False)
+        with torch.device("cpu"):  # not on meta, where nothing would fill them
+            tuples = torch.tensor(even_tuples(num_segments, scale))  # (n, s)
+            self.register_buffer("tuples", tuples, persistent=False)
+            self.register_buffer("select", self._selection(tuples), persistent=False)
 
     def forward(self, features: Tensor, tuples: Tensor | None = None) -> Tensor:
         """(N, K, D) after ReLU -> the hidden layer's outputs (N, n, hidden), for n tuples (n, s), or for all."""
@@ -84,12 +86,20 @@ class Relation(nn.Module):
         sums = torch.baddbmm(self.hidden.bias, self.select.expand(len(products), -1, -1), products)
         return sums.relu_()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Relation":
+        """As `nn.Module`; and the tables are filled again, since `to_empty` leaves them without values."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        tuples = torch.tensor(even_tuples(self.num_segments, len(self.hidden.weight)), device="cpu")
+        self.tuples.copy_(tuples)
+        self.select.copy_(self._selection(tuples))
+        return self
+
     def _selection(self, tuples: Tensor) -> Tensor:
         """(n, s * segments of a position) of ones and zeros: which products a tuple is the sum of."""
-        positions = torch.arange(tuples.shape[1])
+        positions = torch.arange(tuples.shape[1], device="cpu")
         segments = self.num_segments - len(positions) + 1  # Position j sees segments j, ..., j + segments - 1.
         columns = positions * segments + tuples - positions  # (n, s)
-        return torch.zeros(len(tuples), len(positions) * segments).scatter_(1, columns, 1.0)
+        return torch.zeros(len(tuples), len(positions) * segments, device="cpu").scatter_(1, columns, 1.0)
 
 
 class TupleLinear(nn.Module):
@@ -147,13 +157,18 @@ class RelationHead(nn.Module):
         super().__init__()
         if num_segments < 2:
             raise ValueError(f"num_segments={num_segments} is not allowed: a relation needs at least 2 segments")
-        if min(grid) < 1 or draws < 1:
-            raise ValueError(f"grid={grid} and draws={draws} are not allowed: each number must be at least 1")
+        if len(grid) != 2 or min(*grid, draws, features, 1 if hidden is None else hidden) < 1:
+            raise ValueError(
+                f"grid={grid}, draws={draws}, features={features}, hidden={hidden} are not allowed: "
+                "a grid has rows and columns, and each number must be at least 1"
+            )
         self.num_segments = num_segments
         self.grid = (grid[0], grid[1])
         self.draws = draws
         self.dropout = nn.Dropout(dropout)
-        self.project = create_classifier(in_channels * grid[0] * grid[1], features, std=0.001)
+        self.project = nn.Linear(in_channels * grid[0] * grid[1], features)
+        nn.init.normal_(self.project.weight, std=0.001)
+        nn.init.zeros_(self.project.bias)
         scales = range(num_segments, 1, -1) if multi_scale else [num_segments]
         width = hidden or (256 if multi_scale else 512)
         self.relations = nn.ModuleDict(
@@ -197,17 +212,13 @@ class RelationHead(nn.Module):
         """(N, K, features) -> (N, num_classes): `forward` after the projection."""
         features = F.relu(features)
         chosen = self._chosen(tuples, generator, features.device)
-        total: Logits | None = None
+        votes = []
         for scale, relation in self._scales():
             hidden = relation(features, chosen.get(scale))
             weight = hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1])
             # The classifier is linear: that of the mean over tuples is the mean of theirs.
-            votes = relation.classify(hidden.mean(dim=1))
-            if total is None:
-                total = map_logits(lambda new, w=weight: w * new, votes)
-            else:
-                total = map_logits(lambda old, new, w=weight: torch.add(old, new, alpha=w), total, votes)
-        return total  # type: ignore[return-value]
+            votes.append(map_logits(partial(torch.mul, weight), relation.classify(hidden.mean(dim=1))))
+        return map_logits(_sum, *votes)
 
     @torch.no_grad()
     def explain(
@@ -221,11 +232,16 @@ class RelationHead(nn.Module):
             top_k: how many tuples.
             task: which one, where the head has several.
         """
+        if top_k < 1:
+            raise ValueError(f"top_k={top_k} is not allowed: it must be at least 1")
         features = F.relu(self.segment_features(maps))
         # (N, n, num_classes) of each scale: what a tuple says alone.
         votes = {scale: _of_task(r.classify(r(features)), task) for scale, r in self._scales()}
         shares = {scale: min(self.draws, v.shape[1]) * v.mean(dim=1) for scale, v in votes.items()}
-        best = torch.stack([*shares.values()]).sum(dim=0).argmax(dim=1).tolist()
+        logits = torch.stack([*shares.values()]).sum(dim=0)  # (N, num_classes)
+        if class_index is not None and not 0 <= class_index < logits.shape[1]:
+            raise ValueError(f"class_index={class_index} is not allowed: the classes are 0 to {logits.shape[1] - 1}")
+        best = logits.argmax(dim=1).tolist()
         return [
             self._explanation(votes, shares, n, best[n] if class_index is None else class_index, top_k)
             for n in range(len(maps))
@@ -247,6 +263,8 @@ class RelationHead(nn.Module):
         self, given: Mapping[int, Tuples] | None, generator: torch.Generator | None, device: torch.device
     ) -> dict[int, Tensor]:
         if given is not None:
+            if not isinstance(given, Mapping):
+                raise ValueError(f"tuples were given as a {type(given).__name__}: give a dict, scale -> its tuples")
             return {scale: self._checked(scale, tuples).to(device) for scale, tuples in given.items()}
         if not self.training:
             return {}
@@ -259,8 +277,8 @@ class RelationHead(nn.Module):
         table = torch.as_tensor(tuples)
         if str(scale) not in self.relations:
             raise ValueError(f"tuples of scale {scale} were given: the scales are {', '.join(self.relations)}")
-        ordered = table.ndim == 2 and table.shape[1] == scale and bool((table.diff(dim=1) > 0).all())
-        if not ordered or table.min() < 0 or table.max() >= self.num_segments:
+        is_table = table.ndim == 2 and table.shape[1] == scale and len(table) > 0 and not table.is_floating_point()
+        if not is_table or not (table.diff(dim=1) > 0).all() or table.min() < 0 or table.max() >= self.num_segments:
             raise ValueError(
                 f"tuples of scale {scale} must be lists of {scale} increasing numbers from 0 to {self.num_segments - 1}"
             )
@@ -268,6 +286,10 @@ class RelationHead(nn.Module):
 
     def _scales(self) -> list[tuple[int, Relation]]:
         return [(int(scale), relation) for scale, relation in self.relations.items()]  # type: ignore[misc]
+
+
+def _sum(*terms: Tensor) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _of_task(logits: Logits, task: str | None) -> Tensor:

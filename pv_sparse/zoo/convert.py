@@ -30,9 +30,9 @@ def convert(
     Raises:
         WeightsError: names the first key that the converter does not know, or that is missing.
     """
-    if converter is None:
-        return dict(state)
     theirs = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    if converter is None:
+        return theirs
     names = key_map(converter, our_keys, theirs)
     used = set(names.values())
     unknown = [] if partial else [key for key in theirs if key not in used and not UNUSED.fullmatch(key)]

@@ -13,7 +13,7 @@ from pv_sparse.data.segments import segment_indices
 from pv_sparse.errors import WeightsError
 from pv_sparse.resources import resource_dir
 from pv_sparse.transforms import EvaluationTransform
-from pv_sparse.zoo import files
+from pv_sparse.zoo.files import find
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Weights:
     @property
     def is_available(self) -> bool:
         """Whether the file is here, so that loading needs no installation or download."""
-        return files.find(self.file) is not None
+        return find(self.file) is not None
 
     def indices(self, num_frames: int) -> Tensor:
         """The frames these weights want of a video: (segments, frames_per_segment) int64."""
