@@ -326,7 +326,7 @@ def test_weights_that_nobody_knows_are_refused():
         WeightsError, match="backbone_weights='imagnet' are unknown: give None, 'imagenet', a file, or one of"
     ):
         create_tsn(num_classes=5, backbone="resnet18", backbone_weights="imagnet")
-    with pytest.raises(ValueError, match="backbone_weights and width are for a backbone given by name"):
+    with pytest.raises(ValueError, match="backbone_weights, taps and width are for a backbone given by name"):
         create_tsn(num_classes=5, backbone=create_backbone("tiny"), backbone_weights="imagenet")
 
 

@@ -37,7 +37,7 @@ def test_a_single_clip_and_an_odd_number_of_frames_are_refused():
     with pytest.raises(ValueError, match="7 frames was given to a model of 5 frames per segment"):
         fold_segments(video(1, 3, 7, 8, 8), 5)
     with pytest.raises(ValueError, match=r"a video of torch\.uint8 was given; the model takes normalised floats"):
-        fold_segments(torch.zeros(1, 3, 5, 8, 8, dtype=torch.uint8))
+        tsn()(torch.zeros(1, 3, 5, 64, 64, dtype=torch.uint8))
     with pytest.raises(ValueError, match="a video of 0 frames was given"):
         fold_segments(video(1, 3, 0, 8, 8))
 

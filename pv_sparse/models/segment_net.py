@@ -44,7 +44,7 @@ class SegmentNet(nn.Module):
     def maps(self, video: Tensor) -> list[Tensor]:
         """(N, C, S*L, H, W) -> what the head reads: a map (N, S, C', H', W') for each tap."""
         images = fold_segments(video, self.frames_per_segment)  # (N*S, L*C, H, W)
-        self._check_channels(video)
+        self._check(video)
         num_segments = video.shape[2] // self.frames_per_segment
         return [m.reshape(len(video), num_segments, *m.shape[1:]) for m in self.backbone(images)]
 
@@ -57,7 +57,11 @@ class SegmentNet(nn.Module):
             raise ValueError("the model is in training mode, where it answers at random: call model.eval() first")
         return explain(*self.maps(video), **arguments)
 
-    def _check_channels(self, video: Tensor) -> None:
+    def _check(self, video: Tensor) -> None:
+        if not video.is_floating_point():
+            raise ValueError(
+                f"a video of {video.dtype} was given; the model takes normalised floats: transform it first"
+            )
         taken = getattr(self.backbone, "in_channels", None)
         given = video.shape[1]
         if taken is not None and given * self.frames_per_segment != taken:
@@ -73,10 +77,6 @@ def fold_segments(video: Tensor, frames_per_segment: int = 1) -> Tensor:
         raise ValueError(
             f"a video of shape {tuple(video.shape)} was given; the model takes (N, C, T, H, W): "
             "put a single clip (C, T, H, W) in a batch with clip[None]"
-        )
-    if not video.is_floating_point():
-        raise ValueError(
-            f"a video of {video.dtype} was given; the model takes normalised floats: use a transform first"
         )
     num_frames = video.shape[2]
     if num_frames == 0 or num_frames % frames_per_segment:

@@ -11,7 +11,7 @@ product a frame and position, which the tuples share, and the classifier commute
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -81,6 +81,8 @@ class Relation(nn.Module):
         """(N, K, D) after ReLU -> the hidden layer's outputs (N, n, hidden), for n tuples (n, s), or for all."""
         if tuples is not None:
             return F.relu(self.hidden(features[:, tuples]))
+        if len(self.hidden.weight) == self.num_segments:
+            return F.relu(self.hidden(features)).unsqueeze(1)
         windows = features.unfold(1, self.select.shape[1] // len(self.hidden.weight), 1)
         products = self.hidden.products(windows.transpose(2, 3))  # (N, s * segments of a position, hidden)
         sums = torch.baddbmm(self.hidden.bias, self.select.expand(len(products), -1, -1), products)
@@ -212,13 +214,13 @@ class RelationHead(nn.Module):
         """(N, K, features) -> (N, num_classes): `forward` after the projection."""
         features = F.relu(features)
         chosen = self._chosen(tuples, generator, features.device)
-        votes = []
+        votes, weights = [], []
         for scale, relation in self._scales():
             hidden = relation(features, chosen.get(scale))
-            weight = hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1])
+            weights.append(hidden.shape[1] if scale in chosen else min(self.draws, hidden.shape[1]))
             # The classifier is linear: that of the mean over tuples is the mean of theirs.
-            votes.append(map_logits(partial(torch.mul, weight), relation.classify(hidden.mean(dim=1))))
-        return map_logits(_sum, *votes)
+            votes.append(relation.classify(hidden.mean(dim=1)))
+        return map_logits(partial(_weighted_sum, weights), *votes)
 
     @torch.no_grad()
     def explain(
@@ -288,8 +290,11 @@ class RelationHead(nn.Module):
         return [(int(scale), relation) for scale, relation in self.relations.items()]  # type: ignore[misc]
 
 
-def _sum(*terms: Tensor) -> Tensor:
-    return reduce(torch.add, terms)
+def _weighted_sum(weights: Sequence[int], first: Tensor, *others: Tensor) -> Tensor:
+    total = weights[0] * first
+    for weight, term in zip(weights[1:], others, strict=True):
+        total = torch.add(total, term, alpha=weight)
+    return total
 
 
 def _of_task(logits: Logits, task: str | None) -> Tensor:
