@@ -32,8 +32,8 @@ def run_block(folder: Path, block: str) -> str:
     return done.stdout
 
 
-def test_there_are_three_programs():
-    assert len(PYTHON_BLOCKS) == 3
+def test_there_are_four_programs():
+    assert len(PYTHON_BLOCKS) == 4
 
 
 @pytest.mark.slow
@@ -54,6 +54,14 @@ def test_one_video_at_a_time(folder):
     assert "jinrikisha" in printed
     assert "num_frames=250" in printed
     assert "torch.Size([8, 3, 272, 640])" in printed
+
+
+@pytest.mark.slow
+def test_the_models(folder):
+    printed = run_block(folder, PYTHON_BLOCKS[3])
+    assert "torch.Size([2, 174]) [TupleScore(segments=(" in printed
+    assert "{'verb': torch.Size([2, 125]), 'noun': torch.Size([2, 352])}" in printed
+    assert "Cost(parameters=37503856, multiply_adds=46581" in printed
 
 
 def test_the_commands_exist():

@@ -13,7 +13,10 @@ from pv_sparse import (
     SparseVideo,
     VideoDecodeError,
     WeightsError,
+    create_trn,
+    get_weights,
     recognize,
+    save_model,
     segment_indices,
 )
 
@@ -52,6 +55,27 @@ def test_each_frame_alone_is_a_video_of_that_frame(index_video, weights):
     torch.testing.assert_close(alone.sum(1), torch.ones(8))
     one = dataclasses.replace(look, frames=look.frames[2:3])
     torch.testing.assert_close(alone[2], recognizer.scores(one), rtol=1e-4, atol=1e-5)
+
+
+def test_each_frame_alone_stands_still_for_a_model_of_relations(index_video, tmp_path):
+    """A TRN needs its number of segments: each of them is the frame."""
+    record = dataclasses.replace(
+        get_weights("tsn_efficientnet_lite0.in1k"),
+        build={
+            "builder": "create_trn",
+            "arguments": {"num_classes": len(CLASSES), "num_segments": 4, "backbone": "tiny"},
+        },
+        sampler={"rule": "center", "num_segments": 4},
+        input={"resize": 72, "crop": 64},
+        categories=CLASSES,
+    )
+    save_model(create_trn(**record.build["arguments"]), tmp_path / "trn.safetensors", record)
+    recognizer = Recognizer(tmp_path / "trn.safetensors")
+    assert recognizer(index_video).frame_indices == [7, 22, 37, 52]
+    look = recognizer.look(index_video)
+    scores = recognizer.scores_of_each_frame(look)
+    still = dataclasses.replace(look, frames=look.frames[1:2].expand(4, -1, -1, -1))
+    torch.testing.assert_close(scores[1], recognizer.scores(still))
 
 
 def test_two_calls_give_one_answer(index_video, weights):

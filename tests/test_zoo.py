@@ -101,6 +101,27 @@ def test_a_file_builds_its_own_model(saved):
     assert load_model(str(path), num_classes=9)(clip).shape == (1, 9)
 
 
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        ("create_trn", {"num_segments": 4}),
+        ("create_eco_lite", {"num_segments": 4, "width": 0.125}),
+        ("create_eco", {"num_segments": 4, "width": 0.125}),
+        ("create_eco_ensemble", {"num_segments": [4, 8], "width": 0.125}),
+        ("create_recurrent", {"cell": "gru"}),
+        ("create_conv_lstm", {"hidden": 8}),
+    ],
+)
+def test_every_family_is_saved_and_loaded(tmp_path, builder, arguments):
+    arguments = {"num_classes": 3, "backbone": "tiny"} | arguments
+    model = BUILDERS[builder](**arguments).eval()
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, small_weights(build={"builder": builder, "arguments": arguments}))
+    clip = torch.randn(1, 3, 4, 64, 64)
+    torch.testing.assert_close(load_model(path)(clip), model(clip), rtol=0, atol=0)
+    assert load_model(path, num_classes=9)(clip).shape == (1, 9)
+
+
 def test_saving_leaves_one_whole_file_or_none(saved, tmp_path, monkeypatch):
     path, model = saved
     before = path.read_bytes()

@@ -13,7 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pv_sparse.errors import WeightsError
+from pv_sparse.models.conv_lstm import create_conv_lstm
 from pv_sparse.models.eco import create_eco, create_eco_lite
+from pv_sparse.models.fusion import create_eco_ensemble
+from pv_sparse.models.recurrent import create_recurrent
 from pv_sparse.models.trn import create_trn
 from pv_sparse.models.tsn import create_tsn
 from pv_sparse.zoo import files
@@ -22,7 +25,16 @@ from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import Weights, get_weights
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    builder.__name__: builder for builder in (create_tsn, create_trn, create_eco_lite, create_eco)
+    builder.__name__: builder
+    for builder in (
+        create_tsn,
+        create_trn,
+        create_eco_lite,
+        create_eco,
+        create_eco_ensemble,
+        create_recurrent,
+        create_conv_lstm,
+    )
 }
 METADATA_KEY = "pv_sparse"
 RECORD_FIELDS = ("build", "sampler", "input", "categories", "origin", "metrics", "description")
@@ -113,6 +125,6 @@ def _with_classifier_of(model: nn.Module, state: StateDict) -> StateDict:
     """`state` with the model's own random tensors where the number of classes changed their shape."""
     own = model.state_dict()
     return {
-        key: own[key] if key.startswith("head.") and own[key].shape != tensor.shape else tensor
+        key: own[key] if ".head." in f".{key}" and own[key].shape != tensor.shape else tensor
         for key, tensor in state.items()
     }
