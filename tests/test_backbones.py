@@ -364,8 +364,10 @@ def test_whole_models_and_wrapped_ones_give_their_backbone(tmp_path, name, prefi
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
 def test_timms_own_files(tmp_path, name):
     timm = pytest.importorskip("timm", reason='needs timm: pip install "pv-sparse[timm]"')
-    torch.save(timm.create_model(name).state_dict(), tmp_path / "timm.pth")
-    create_tsn(num_classes=3, backbone=f"timm/{name}", backbone_weights=tmp_path / "timm.pth")
+    theirs = timm.create_model(name)
+    torch.save(theirs.state_dict(), tmp_path / "timm.pth")
+    model = create_tsn(num_classes=3, backbone=f"timm/{name}", backbone_weights=tmp_path / "timm.pth")
+    assert torch.equal(next(model.backbone.parameters()), next(theirs.parameters()))
 
 
 def test_imagenet_weights_that_torchvision_has_otherwise():
