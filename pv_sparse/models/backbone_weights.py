@@ -131,7 +131,6 @@ def _zoo_state(name: str, zoo_name: str) -> StateDict:
 
 def _of_backbone(name: str, backbone: Backbone, state: StateDict) -> StateDict:
     """A file may hold a whole model, ours or an original's, or a network under its original names, or under ours."""
-    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     for prefix in (PREFIX, "base_model."):
         if any(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}

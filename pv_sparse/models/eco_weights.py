@@ -47,7 +47,7 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
 
 
 def _c3d_state(source: str | Path) -> StateDict:
-    state = {key.removeprefix("module."): tensor for key, tensor in read_state_dict(source).items()}
+    state = read_state_dict(source)
     if "net.stem.weight" not in state:
         keys = [f"net.{key}" for key in C3DResNet18(num_classes=1).net.state_dict()]
         state = convert(state, "eco_pytorch", keys, partial=True)

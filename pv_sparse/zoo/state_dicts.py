@@ -32,7 +32,10 @@ def load_exactly(module: nn.Module, state: StateDict, source: str, name: str) ->
 
 
 def read_state_dict(path: str | Path) -> StateDict:
-    """The tensors of a `.safetensors` file or of a pickled state dict; nothing else a pickle holds is run."""
+    """The tensors of a `.safetensors` file or of a pickled state dict; nothing else a pickle holds is run.
+
+    The `module.` that DataParallel puts before every key is taken off.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
     try:
@@ -41,7 +44,7 @@ def read_state_dict(path: str | Path) -> StateDict:
         raise WeightsError(f"{path}: it is damaged, or no file of tensors alone ({type(error).__name__})") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path}: it holds no plain state dict (a dict of tensors by name)")
-    return content
+    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
 
 
 def _read(path: str | Path) -> Any:
