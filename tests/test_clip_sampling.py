@@ -14,7 +14,9 @@ from pytorchvideo.transforms import ApplyTransformToKey, UniformTemporalSubsampl
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from pv_sparse import EncodedVideoSparse, SegmentClipSampler, SparseVideoPathHandler, segment_indices
-from pv_sparse.data.clip_sampling import PlannedStart, SegmentPlan
+from pv_sparse.data.clip_sampling import PlannedStart
+from pv_sparse.data.segment_plan import SegmentPlan
+from pv_sparse.data.segments import Packets
 
 LENGTHS = [60, 48, 33, 7]
 
@@ -148,7 +150,7 @@ def test_a_plan_survives_pickling_and_repeats_itself():
     start = pickle.loads(pickle.dumps(PlannedStart(plan, {"label": 1})))
     assert start == 0
     assert (start.plan, start.annotation) == (plan, {"label": 1})
-    assert torch.equal(plan.indices(100), start.plan.indices(100))
+    assert torch.equal(plan.indices_of(100, Packets()), start.plan.indices_of(100, Packets()))
 
 
 def test_clips_by_time_and_their_limits(videos):

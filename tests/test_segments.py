@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pv_sparse.data.segments import DENSE_VIEWS, RULES, SHORT_POLICIES, segment_indices
+from pv_sparse.data.segments import DENSE_VIEWS, RULES, SHORT_POLICIES, Packets, segment_indices
 
 GOLDEN = Path(__file__).parent / "golden"
 counts = st.integers(1, 80)
@@ -143,7 +143,7 @@ def test_every_rule_keeps_its_shape_and_stays_inside_the_video(n, k, length, rul
         return
     for short in ("repeat_last", "loop"):
         generator = torch.Generator().manual_seed(seed)
-        indices = segment_indices(n, k, length, rule, generator, short)
+        indices = segment_indices(n, k, length, rule, generator, short, packets=Packets(range(n), [0]))
         assert indices.shape == (RULES[rule].num_views * k, length)
         assert indices.dtype == torch.int64
         assert indices.min() >= 0

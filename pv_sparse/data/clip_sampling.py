@@ -8,7 +8,6 @@ sees a plain number and gives the whole video, which `UniformTemporalSubsample` 
 
 import logging
 import os
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,14 @@ from pytorchvideo.data.clip_sampling import ClipInfo, ClipSampler
 from pytorchvideo.data.video import Video, VideoPathHandler
 from torch import Tensor
 
-from pv_sparse.data.segments import get_rule, segment_indices
+from pv_sparse.data.segment_plan import SegmentPlan
+from pv_sparse.data.segments import Packets, get_rule
 from pv_sparse.data.video import SparseVideo
 from pv_sparse.errors import PvSparseError
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
-
-
-@dataclass(frozen=True)
-class SegmentPlan:
-    """The arguments of `segment_indices` for one clip, its random draw included, before the video's length is known."""
-
-    num_segments: int
-    frames_per_segment: int
-    rule: str
-    short: str | None
-    seed: int
-
-    def indices(self, num_frames: int) -> Tensor:
-        """The T frame numbers for a video of this length, (T,) int64; the same on every call."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return segment_indices(
-            num_frames, self.num_segments, self.frames_per_segment, self.rule, generator, self.short
-        ).flatten()
 
 
 class PlannedStart(Fraction):
@@ -73,6 +55,8 @@ class SegmentClipSampler(ClipSampler):
         frames_per_segment: L, consecutive frames in each; T = S * L, times the views of a rule that has several.
         rule: of `segment_indices`: `center` for evaluation, `random` for training, or an original's.
         mode: another word for `rule`.
+        snap: `keyframe` takes a keyframe of each segment that has one: cheaper, see `segment_indices`.
+        decode_budget: at most so many frames past a keyframe, where a segment has such frames.
         short: for videos with too few frames, see `segment_indices`.
         clip_duration: taken and not used, since recipes of the host pass it to every sampler: segments span the video.
 
@@ -87,6 +71,8 @@ class SegmentClipSampler(ClipSampler):
         rule: str = "center",
         *,
         mode: str | None = None,
+        snap: str | None = None,
+        decode_budget: int | None = None,
         short: str | None = None,
         clip_duration: float | Fraction | None = None,
     ):
@@ -96,10 +82,10 @@ class SegmentClipSampler(ClipSampler):
         self.rule = mode or rule
         self.num_segments = num_segments
         self.frames_per_segment = frames_per_segment
+        self.snap, self.decode_budget = snap, decode_budget
         self.short = short
         # Wrong arguments are told here, not in a worker in mid-epoch.
-        enough = max(1, num_segments + frames_per_segment)
-        segment_indices(enough, num_segments, frames_per_segment, self.rule, torch.Generator(), short)
+        self.plan(seed=0).indices_of(max(1, num_segments + frames_per_segment), Packets())
 
     def __call__(
         self,
@@ -108,9 +94,14 @@ class SegmentClipSampler(ClipSampler):
         annotation: dict[str, Any] | None = None,
     ) -> ClipInfo:
         """The one clip of a video; `last_clip_end_time` is not used. The annotation receives the keys named above."""
-        plan = SegmentPlan(self.num_segments, self.frames_per_segment, self.rule, self.short, self._draw_seed())
-        start = PlannedStart(plan, annotation)
+        start = PlannedStart(self.plan(self._draw_seed()), annotation)
         return ClipInfo(start, video_duration, clip_index=0, aug_index=0, is_last_clip=True)
+
+    def plan(self, seed: int) -> SegmentPlan:
+        """The plan of one clip; random rules draw from `seed`."""
+        return SegmentPlan(
+            self.num_segments, self.frames_per_segment, self.rule, self.short, seed, self.snap, self.decode_budget
+        )
 
     def _draw_seed(self) -> int:
         """Rules without chance leave the random state of the user's program alone."""
@@ -165,7 +156,7 @@ class EncodedVideoSparse(Video):
         if not self._decode_video:
             return {"video": None, "audio": None}
         if isinstance(start_sec, PlannedStart):
-            indices = start_sec.plan.indices(self._video.num_frames)
+            indices = start_sec.plan.indices(self._video)
             start_sec.annotation.update(self._sample_keys(indices))
         else:
             indices = torch.tensor(self._video.frames_between(start_sec, end_sec))

@@ -2,19 +2,21 @@
 
 A rule divides a video into segments and picks the first frame of a group of `frames_per_segment` consecutive frames in
 each. The plain rules (`center`, `random`, `uniform`, `dense`, `twice`) are right where the original implementations
-are not; the originals' rules, quirks included, go by the originals' names (`pv_sparse.data.original_rules`).
+are not; `motion` goes by the file's packets (`pv_sparse.data.guided`); the originals' rules, quirks included, go by the
+originals' names (`pv_sparse.data.original_rules`).
 
 Words used below, for n frames, S segments, L frames per segment: a group can start at `positions = max(1, n - L + 1)`
 places, 0 to positions - 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pv_sparse.data import original_rules
+from pv_sparse.data import guided, original_rules
 from pv_sparse.data.original_rules import Draw
 
 SHORT_POLICIES = ("repeat_last", "loop", "error")
@@ -22,14 +24,31 @@ DENSE_VIEWS = 10
 DENSE_WINDOW = 64
 
 
+class Packets(NamedTuple):
+    """What is known of a video's n frames before any is decoded (`SparseVideo.packets`).
+
+    `sizes`: bytes of each frame in the file, n of them, or none where they are not known. `keyframes`: frame numbers,
+    ascending.
+    """
+
+    sizes: Sequence[int] = ()
+    keyframes: Sequence[int] = ()
+
+
 @dataclass(frozen=True)
 class Rule:
-    """`starts(num_frames, num_segments, frames_per_segment, draw)` lists the first frame of each group."""
+    """`starts(num_frames, num_segments, frames_per_segment, draw)` lists the first frame of each group.
+
+    `is_whole`: its segments divide the whole video, each group lying in its own. `by_motion`: they are of equal size in
+    bytes; `starts` is what holds where sizes are not known.
+    """
 
     starts: Callable[[int, int, int, Draw], list[int]]
     short: str = "repeat_last"
     num_views: int = 1
     is_random: bool = False
+    is_whole: bool = True
+    by_motion: bool = False
 
 
 def segment_indices(
@@ -39,6 +58,10 @@ def segment_indices(
     rule: str = "center",
     generator: torch.Generator | None = None,
     short: str | None = None,
+    *,
+    snap: str | None = None,
+    decode_budget: int | None = None,
+    packets: Packets | None = None,
 ) -> Tensor:
     """The frames to look at in a video of `num_frames` frames.
 
@@ -48,10 +71,15 @@ def segment_indices(
     * `random`: one draw inside each segment, for training. Every frame can be drawn; S frames of S give each once.
     * `uniform`: even steps from the first frame to the last, as the host's `UniformTemporalSubsample`: 0, 14, 29.
     * `dense`: 10 views, each S even steps through a window of 64 frames; the windows are spread from start to end.
+    * `motion`, `motion_random`: as `center` and `random`, in segments of equal size in bytes instead of equal length.
     * `twice`: 2 views, `center` and then the first frame of each segment: 5, 15, 25, 0, 10, 20.
     * `tsn_train`, `tsn_val`, `tsn_test` (TSN, TRN and ECO in PyTorch), `mmaction2_train`, `mmaction2_test`,
       `mmaction2_dense`, `caffe_train`, `caffe_test` (TSN and ECO in Caffe), `caffe_eval25`, `tsm_twice`, `tsm_dense`:
       the original implementations, 0-based.
+
+    Cheaper frames (`pv_sparse.data.guided` says what they change): `snap="keyframe"` moves each group to a keyframe of
+    its segment, `decode_budget=d` to a place at most d frames past one, the nearest (for random rules, any of them);
+    a segment without one keeps its own.
 
     A video is short when it has fewer than S places for a group to start. Its groups are spread over the places there
     are, in order of time (n = 5, S = 8, `center`: 0, 0, 1, 2, 2, 3, 4, 4), and `short` says what stands for frames
@@ -69,17 +97,27 @@ def segment_indices(
         generator: draws of the random rules; None takes torch's global generator. Other rules ignore it.
         short: a policy of the list above; None is the rule's own: `loop` for mmaction2's and `tsm_dense`, else
             `repeat_last`.
+        snap: None or `keyframe`.
+        decode_budget: None or d, at least 0; 0 is `snap="keyframe"`. Give one of the two.
+        packets: of this video; what `motion`, `snap` and `decode_budget` go by.
 
     Returns:
         (S, L) int64, 0-based, each value in [0, num_frames); (views * S, L), view after view, for rules with views.
 
     Raises:
-        ValueError: a count below 1, an unknown rule or policy, or a short video under `short="error"`.
+        ValueError: a count below 1, an unknown rule or policy, a short video under `short="error"`, a snap or budget
+            for a rule whose segments do not divide the whole video, or no packets where they are needed.
     """
     chosen = get_rule(rule)
     _check_counts(num_frames, num_segments, frames_per_segment)
     policy = _check_policy(short or chosen.short, num_frames, num_segments, frames_per_segment)
-    starts = chosen.starts(num_frames, num_segments, frames_per_segment, _draw_from(generator))
+    budget = _check_budget(rule, snap, decode_budget)
+    draw = _draw_from(generator)
+    if chosen.by_motion or budget is not None:
+        packets = _check_packets(packets, num_frames)
+        starts = _guided_starts(chosen, num_frames, num_segments, frames_per_segment, draw, budget, packets)
+    else:
+        starts = chosen.starts(num_frames, num_segments, frames_per_segment, draw)
     indices = torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(frames_per_segment)
     return indices % num_frames if policy == "loop" else indices.clamp(0, num_frames - 1)
 
@@ -110,11 +148,57 @@ def _check_policy(policy: str, num_frames: int, num_segments: int, frames_per_se
     return policy
 
 
+def _check_budget(rule: str, snap: str | None, decode_budget: int | None) -> int | None:
+    if snap not in (None, "keyframe"):
+        raise ValueError(f"snap={snap!r} is unknown: choose 'keyframe', or None")
+    if snap is not None and decode_budget is not None:
+        raise ValueError(f"snap={snap!r} and decode_budget={decode_budget} exclude each other: snap is a budget of 0")
+    if decode_budget is not None and decode_budget < 0:
+        raise ValueError(f"decode_budget={decode_budget} is not allowed: it must be at least 0")
+    budget = 0 if snap else decode_budget
+    if budget is not None and not RULES[rule].is_whole:
+        whole = sorted(name for name, known in RULES.items() if known.is_whole)
+        raise ValueError(
+            f"rule={rule!r} has no segments of the whole video in which snap or decode_budget could choose: "
+            f"take one of {', '.join(whole)}"
+        )
+    return budget
+
+
+def _check_packets(packets: Packets | None, num_frames: int) -> Packets:
+    if packets is None:
+        raise ValueError("motion rules, snap and decode_budget go by packets=: give those of the video")
+    if len(packets.sizes) not in (0, num_frames):
+        raise ValueError(f"packets of {len(packets.sizes)} frames were given for a video of {num_frames}")
+    return packets
+
+
 def _draw_from(generator: torch.Generator | None) -> Draw:
     def draw(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
 
     return draw
+
+
+def _guided_starts(
+    rule: Rule,
+    num_frames: int,
+    num_segments: int,
+    frames_per_segment: int,
+    draw: Draw,
+    budget: int | None,
+    packets: Packets,
+) -> list[int]:
+    positions = _positions(num_frames, frames_per_segment)
+    by_chance = draw if rule.is_random else None
+    if rule.by_motion and len(packets.sizes):
+        weights = guided.motion_weights(packets.sizes, packets.keyframes)[:positions]
+        segments = guided.motion_segments(weights, num_segments)
+        starts = guided.motion_starts(weights, num_segments, by_chance)
+    else:
+        segments = guided.even_segments(positions, num_segments) * rule.num_views
+        starts = rule.starts(num_frames, num_segments, frames_per_segment, draw)
+    return starts if budget is None else guided.near_keyframes(starts, segments, packets.keyframes, budget, by_chance)
 
 
 def _positions(num_frames: int, frames_per_segment: int) -> int:
@@ -146,17 +230,19 @@ RULES = {
     "center": Rule(original_rules.tsn_test),
     "random": Rule(_random, is_random=True),
     "uniform": Rule(_uniform),
-    "dense": Rule(_dense, num_views=DENSE_VIEWS),
+    "motion": Rule(original_rules.tsn_test, by_motion=True),
+    "motion_random": Rule(_random, is_random=True, by_motion=True),
+    "dense": Rule(_dense, num_views=DENSE_VIEWS, is_whole=False),
     "twice": Rule(original_rules.tsm_twice, num_views=2),
     "tsn_train": Rule(original_rules.tsn_train, is_random=True),
     "tsn_val": Rule(original_rules.tsn_val),
     "tsn_test": Rule(original_rules.tsn_test),
     "mmaction2_train": Rule(original_rules.mmaction2_train, short="loop", is_random=True),
     "mmaction2_test": Rule(original_rules.mmaction2_test, short="loop"),
-    "mmaction2_dense": Rule(original_rules.mmaction2_dense, short="loop", num_views=10),
+    "mmaction2_dense": Rule(original_rules.mmaction2_dense, short="loop", num_views=10, is_whole=False),
     "caffe_train": Rule(original_rules.caffe_train, is_random=True),
     "caffe_test": Rule(original_rules.caffe_test),
     "caffe_eval25": Rule(original_rules.caffe_eval25),
     "tsm_twice": Rule(original_rules.tsm_twice, num_views=2),
-    "tsm_dense": Rule(original_rules.tsm_dense, short="loop", num_views=10),
+    "tsm_dense": Rule(original_rules.tsm_dense, short="loop", num_views=10, is_whole=False),
 }

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from pv_sparse.data.container import Source, declared_num_frames, decode, read_packets, scan_packets
 from pv_sparse.data.packet_index import Key, PacketIndex, Run, index_packets
+from pv_sparse.data.segment_plan import Size
+from pv_sparse.data.segments import Packets
 from pv_sparse.errors import VideoDecodeError
-
-Size = int | tuple[int, int]
 
 # Codecs whose decoders leave out unreferenced frames on request, to the last bit as if nothing were left out (tried).
 SKIPPING_CODECS = frozenset({"h264", "hevc", "mpeg4"})
@@ -44,6 +44,7 @@ class SparseVideo:
         duration_seconds: from the start of the first frame to the end of the last, a Fraction.
         average_rate: frames per second over the whole video, a Fraction; 0 where one frame and no header tell it.
         keyframes: numbers of the frames that are keyframes, ascending.
+        packets: the keyframes, and the bytes that each frame takes in the file: what guided sampling goes by.
         decoded_share: of the frames that the file's header declares, the share that is there, at most 1.0; 1.0 where
             it declares none. A file that was cut off has less.
     """
@@ -156,6 +157,8 @@ class SparseVideo:
             self._count_by_decoding()
         else:
             self.keyframes = self._index.keyframes()
+            sizes = [packets[self._index.packet_of[timestamp]].size for timestamp in self._index.timestamps]
+            self.packets = Packets(sizes, self.keyframes)
             self._set_times(self._index.timestamps)
         declared = declared_num_frames(self._source, packets, self.average_rate)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
@@ -166,6 +169,7 @@ class SparseVideo:
             raise VideoDecodeError(self.path, "no frame of it can be decoded")
         self._index = None
         self.keyframes = [number for number, (_, is_key) in enumerate(frames) if is_key]
+        self.packets = Packets((), self.keyframes)
         self._set_times([pts for pts, _ in frames])
 
     def _set_times(self, timestamps: Sequence[int | None]) -> None:
