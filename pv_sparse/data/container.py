@@ -1,15 +1,17 @@
 """A video file as FFmpeg sees it: opened, its packets read and decoded, its header's promises."""
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 from iopath.common.file_io import g_pathmgr
 
-from pv_sparse.data.packet_index import Packet
+from pv_sparse.data.packet_index import Packet, PacketTable
 from pv_sparse.errors import VideoDecodeError
 
 
@@ -22,6 +24,7 @@ class Source:
     """
 
     def __init__(self, path: str):
+        self._path = path
         self._file = None if _is_local(path) else g_pathmgr.open(path, "rb")
         try:
             self.container: Any = _open_container(self._file or path)
@@ -44,6 +47,27 @@ class Source:
     def close(self) -> None:
         self.container.close()
         self._close_file()
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the whole file."""
+        if self._file is None:
+            return os.path.getsize(self._path)
+        with self.raw_file() as file:
+            return file.seek(0, os.SEEK_END)
+
+    @contextlib.contextmanager
+    def raw_file(self) -> Iterator[BinaryIO]:
+        """The file's bytes. FFmpeg finds a remote file at the place where it left it."""
+        if self._file is None:
+            with Path(self._path).open("rb") as file:
+                yield file
+            return
+        place = self._file.tell()
+        try:
+            yield self._file
+        finally:
+            self._file.seek(place)
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -79,10 +103,9 @@ def _reason(error: av.FFmpegError) -> str:
     return f"{error.strerror}: {said}" if said else str(error.strerror)
 
 
-def scan_packets(container: Any, stream: Any) -> list[Packet]:
-    return [
-        Packet(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt) for p in read_packets(container, stream)
-    ]
+def scan_packets(container: Any, stream: Any) -> PacketTable:
+    packets = read_packets(container, stream)
+    return PacketTable.of(Packet(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt) for p in packets)
 
 
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -106,12 +129,12 @@ def decode(context: Any, packet: Any) -> list[av.VideoFrame]:
         return []
 
 
-def declared_num_frames(source: Source, packets: Sequence[Packet], rate: Fraction) -> int:
+def declared_num_frames(source: Source, table: PacketTable, rate: Fraction) -> int:
     """What the header promises, less what an edit list cuts away; by duration where it counts no frames; 0: nothing."""
     if "mp4" in source.container.format.name and source.stream.frames:
-        return source.stream.frames - sum(packet.is_discard for packet in packets)
+        return source.stream.frames - int(table.is_discard.sum())
     end_seconds = _declared_end_seconds(source.container, source.stream)
-    start = min((packet.pts for packet in packets if packet.pts is not None), default=0)
+    start = int(table.pts.min()) if table.pts is not None and len(table) else 0
     return round((end_seconds - start * source.stream.time_base) * rate) if end_seconds else 0
 
 

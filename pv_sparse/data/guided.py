@@ -34,7 +34,7 @@ def even_segments(positions: int, num_segments: int) -> list[Segment]:
     return list(pairwise(edges))
 
 
-def motion_weights(packet_sizes: Sequence[int], keyframes: Sequence[int] = ()) -> np.ndarray:
+def motion_weights(packet_sizes: Sequence[int] | np.ndarray, keyframes: Sequence[int] = ()) -> np.ndarray:
     """(n,) float64: how much each frame counts. A keyframe counts as the frame after it.
 
     A keyframe's size tells what is in the picture, and not what moves. Frames of no known size count alike.

@@ -9,7 +9,11 @@ frames must be counted by decoding.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from pv_sparse.data.segments import Packets
 
 # Codecs of which FFmpeg's demuxers deliver one shown frame in each packet (tried; VP8 hides some).
 ONE_FRAME_A_PACKET = frozenset({"av1", "ffv1", "h264", "hevc", "mjpeg", "mpeg4", "vp9"})
@@ -28,6 +32,42 @@ class Packet(NamedTuple):
     is_corrupt: bool = False
 
 
+@dataclass(frozen=True)
+class PacketTable:
+    """All packets of a stream in decoding order, a column each: (n,) int64 timestamps and sizes, (n,) bool flags.
+
+    `pts` is None where any packet has none.
+    """
+
+    pts: np.ndarray | None
+    dts: np.ndarray | None
+    sizes: np.ndarray
+    is_keyframe: np.ndarray
+    is_discard: np.ndarray
+    has_corrupt: bool = False
+
+    @classmethod
+    def of(cls, packets: Iterable[Packet]) -> Self:
+        pts, dts, sizes, keys, discards, corrupt = (
+            zip(*packets, strict=True) if (packets := list(packets)) else [()] * 6
+        )
+        return cls(
+            _times(pts),
+            _times(dts),
+            np.array(sizes, np.int64),
+            np.array(keys, bool),
+            np.array(discards, bool),
+            any(corrupt),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def _times(column: Sequence[int | None]) -> np.ndarray | None:
+    return None if None in column else np.array(column, np.int64)
+
+
 class Key(NamedTuple):
     """A packet that decoding can start from: its timestamps and its place in decoding order."""
 
@@ -44,27 +84,31 @@ class Run(NamedTuple):
     timestamps: frozenset[int]
 
 
-@dataclass(frozen=True)
 class PacketIndex:
-    """Frame i has the timestamp `timestamps[i]`, and comes from the packet `packet_of[timestamps[i]]`."""
+    """Frame i has the timestamp `timestamps[i]`, (n,) int64, and comes from the packet `packet_of[timestamps[i]]`.
 
-    timestamps: list[int]
-    packet_of: dict[int, int]
-    keys: list[Key]
+    `keys` are in order of time; `packets` is what guided sampling goes by.
+    """
+
+    def __init__(self, table: PacketTable, pts: np.ndarray):
+        shown = np.flatnonzero(~table.is_discard)
+        order = shown[np.argsort(pts[shown], kind="stable")]
+        keys = np.flatnonzero(table.is_keyframe)
+        decoding_times = [None] * len(keys) if table.dts is None else table.dts[keys].tolist()
+        self.timestamps = pts[order]
+        self.packet_of: dict[int, int] = dict(zip(pts.tolist(), range(len(pts)), strict=True))
+        self.keys = sorted(map(Key, pts[keys].tolist(), decoding_times, keys.tolist()))
+        self.keyframes: list[int] = np.flatnonzero(table.is_keyframe[order]).tolist()
+        self.packets = Packets(table.sizes[order], self.keyframes)
 
     def key_of(self, timestamp: int) -> Key:
         """The last keyframe shown at or before this time: frames shown before a keyframe may need the one before it."""
         return self.keys[bisect_right(self.keys, timestamp, key=lambda key: key.pts) - 1]
 
-    def keyframes(self) -> list[int]:
-        """The numbers of the shown frames that are keyframes."""
-        key_times = {key.pts for key in self.keys}
-        return [number for number, timestamp in enumerate(self.timestamps) if timestamp in key_times]
-
-    def runs(self, frames: Iterable[int]) -> list[Run]:
+    def runs(self, frames: Sequence[int]) -> list[Run]:
         """The fewest packets that show these frames: a new run starts where a keyframe lies beyond the last packet."""
         runs: list[Run] = []
-        for timestamp in sorted(self.timestamps[frame] for frame in frames):
+        for timestamp in np.unique(self.timestamps[list(frames)]).tolist():
             run = Run(self.key_of(timestamp), self.packet_of[timestamp] + 1, frozenset({timestamp}))
             if runs and run.key.packet <= runs[-1].stop:
                 last = runs.pop()
@@ -73,37 +117,30 @@ class PacketIndex:
         return runs
 
 
-def index_packets(
-    packets: Sequence[Packet], codec: str, container: str = "mp4", reorders: bool = True
-) -> PacketIndex | None:
+def index_packets(table: PacketTable, codec: str, container: str = "mp4", reorders: bool = True) -> PacketIndex | None:
     """The index of these packets, or None where they do not prove which frames a decoder will show.
 
     Args:
-        packets: all packets of the stream, in decoding order.
+        table: all packets of the stream.
         codec: FFmpeg's name of the codec.
         container: FFmpeg's name of the container format.
         reorders: whether the decoder shows frames in another order than it decodes them (B-frames).
     """
-    if not _shows_each_packet(packets, codec) or not _has_true_timestamps(packets, container, reorders):
+    if not _shows_each_packet(table, codec) or not _has_true_timestamps(table, container, reorders):
         return None
-    packet_of = {packet.pts: number for number, packet in enumerate(packets) if packet.pts is not None}
-    keys = [Key(p.pts, p.dts, number) for number, p in enumerate(packets) if p.is_keyframe and p.pts is not None]
-    timestamps = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
-    return PacketIndex(timestamps, packet_of, sorted(keys))
+    return None if table.pts is None else PacketIndex(table, table.pts)
 
 
-def _shows_each_packet(packets: Sequence[Packet], codec: str) -> bool:
-    if codec not in ONE_FRAME_A_PACKET or any(packet.is_corrupt for packet in packets):
+def _shows_each_packet(table: PacketTable, codec: str) -> bool:
+    if codec not in ONE_FRAME_A_PACKET or table.has_corrupt:
         return False
-    return codec != "mpeg4" or min((packet.size for packet in packets), default=0) > MPEG4_PLACEHOLDER_BYTES
+    return codec != "mpeg4" or not len(table) or table.sizes.min() > MPEG4_PLACEHOLDER_BYTES
 
 
-def _has_true_timestamps(packets: Sequence[Packet], container: str, reorders: bool) -> bool:
+def _has_true_timestamps(table: PacketTable, container: str, reorders: bool) -> bool:
     """AVI stores no presentation times: with B-frames, the demuxer's timestamps are a guess (see HMDB51's clips)."""
     if container == "avi" and reorders:
         return False
-    timestamps = [packet.pts for packet in packets if packet.pts is not None]
-    if not timestamps or len(set(timestamps)) != len(packets):
+    if table.pts is None or not len(table) or not np.diff(np.sort(table.pts)).all():
         return False
-    first = packets[0]
-    return first.is_keyframe and min(timestamps) == first.pts
+    return bool(table.is_keyframe[0]) and table.pts.min() == table.pts[0]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,7 @@ class Packets(NamedTuple):
     ascending.
     """
 
-    sizes: Sequence[int] = ()
+    sizes: Sequence[int] | np.ndarray = ()
     keyframes: Sequence[int] = ()
 
 

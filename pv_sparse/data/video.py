@@ -13,8 +13,7 @@ import contextlib
 import itertools
 import math
 import os
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +24,9 @@ import torch
 from torch import Tensor
 
 from pv_sparse.data.container import Source, declared_num_frames, decode, read_packets, scan_packets
+from pv_sparse.data.header_index import packets_by_header
 from pv_sparse.data.packet_index import Key, PacketIndex, Run, index_packets
+from pv_sparse.data.pictures import Pictures
 from pv_sparse.data.segment_plan import Size
 from pv_sparse.data.segments import Packets
 from pv_sparse.errors import VideoDecodeError
@@ -63,7 +64,6 @@ class SparseVideo:
         self.path = os.fspath(path)
         self._threads = _threads_for_context() if threads is None else threads
         self._is_closed = False
-        self._reformatter = av.video.reformatter.VideoReformatter()
         self._open()
         try:
             self._find_frames()
@@ -99,10 +99,10 @@ class SparseVideo:
         for number in numbers:
             if not 0 <= number < self.num_frames:
                 raise IndexError(f"frame {number} is outside 0 to {self.num_frames - 1}, the frames of {self.path}")
-        if not numbers:
-            return torch.empty((0, 3, *_target_size(self._height, self._width, size)), dtype=torch.uint8)
-        pictures = self._pictures(sorted(set(numbers)), size)
-        return torch.stack([pictures[number] for number in numbers])
+        pictures = Pictures(numbers, (self._height, self._width), size)
+        if numbers:
+            self._read(sorted(set(numbers)), pictures)
+        return pictures.stacked()
 
     def frames_between(self, start_seconds: float | Fraction, end_seconds: float | Fraction) -> range:
         """The numbers of the frames that start in [start_seconds, end_seconds), times as in `frame_times_seconds`.
@@ -111,8 +111,8 @@ class SparseVideo:
         """
         if not self._tick_seconds:
             return range(start_seconds <= 0 < end_seconds)
-        bounds = (math.ceil(seconds / self._tick_seconds) for seconds in (start_seconds, end_seconds))
-        return range(*(bisect_left(self._ticks, bound) for bound in bounds))
+        bounds = [math.ceil(seconds / self._tick_seconds) for seconds in (start_seconds, end_seconds)]
+        return range(*np.searchsorted(self._ticks, bounds).tolist())
 
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
@@ -151,16 +151,13 @@ class SparseVideo:
         self._open(thread_type)
 
     def _find_frames(self) -> None:
-        packets = scan_packets(self._container, self._stream)
-        self._index = index_packets(packets, self._codec, self._container.format.name, self._context.has_b_frames)
+        table = packets_by_header(self._source) or scan_packets(self._container, self._stream)
+        self._index = index_packets(table, self._codec, self._container.format.name, self._context.has_b_frames)
         if self._index is None:
             self._count_by_decoding()
         else:
-            self.keyframes = self._index.keyframes()
-            sizes = [packets[self._index.packet_of[timestamp]].size for timestamp in self._index.timestamps]
-            self.packets = Packets(sizes, self.keyframes)
-            self._set_times(self._index.timestamps)
-        declared = declared_num_frames(self._source, packets, self.average_rate)
+            self._set_frames(self._index.packets, self._index.timestamps)
+        declared = declared_num_frames(self._source, table, self.average_rate)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
 
     def _count_by_decoding(self) -> None:
@@ -168,55 +165,55 @@ class SparseVideo:
         if not frames:
             raise VideoDecodeError(self.path, "no frame of it can be decoded")
         self._index = None
-        self.keyframes = [number for number, (_, is_key) in enumerate(frames) if is_key]
-        self.packets = Packets((), self.keyframes)
-        self._set_times([pts for pts, _ in frames])
+        keyframes = [number for number, (_, is_key) in enumerate(frames) if is_key]
+        known = [pts for pts, _ in frames if pts is not None]
+        timestamps = np.sort(np.array(known, np.int64)) if len(known) == len(frames) else None
+        self._set_frames(Packets(keyframes=keyframes), timestamps, len(frames))
 
-    def _set_times(self, timestamps: Sequence[int | None]) -> None:
-        known = sorted(pts for pts in timestamps if pts is not None)
+    def _set_frames(self, packets: Packets, timestamps: np.ndarray | None, num_frames: int = 0) -> None:
+        """Timestamps in the stream's time base, or None where frames have none: then the header's rate tells times."""
         declared_rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(0)
-        self.num_frames = len(timestamps)
-        if len(known) == self.num_frames and self._stream.time_base:
-            step = self._stream.time_base
-            ticks = [pts - known[0] for pts in known]
+        if timestamps is not None and self._stream.time_base:
+            self._ticks, self._tick_seconds = timestamps - timestamps[0], self._stream.time_base
         else:
-            step = 1 / declared_rate if declared_rate else Fraction(0)
-            ticks = list(range(self.num_frames))
-        self._ticks, self._tick_seconds = ticks, step
-        self.frame_times_seconds = torch.tensor([float(tick * step) for tick in ticks], dtype=torch.float64)
-        self.average_rate = _average_rate(ticks[-1] * step, self.num_frames, declared_rate)
-        self.duration_seconds = ticks[-1] * step + (1 / self.average_rate if self.average_rate else 0)
+            self._ticks = np.arange(num_frames if timestamps is None else len(timestamps))
+            self._tick_seconds = 1 / declared_rate if declared_rate else Fraction(0)
+        self.packets, self.keyframes, self.num_frames = packets, list(packets.keyframes), len(self._ticks)
+        step = self._tick_seconds
+        self.frame_times_seconds = torch.from_numpy(self._ticks * float(step.numerator) / step.denominator)
+        span = int(self._ticks[-1]) * step
+        self.average_rate = _average_rate(span, self.num_frames, declared_rate)
+        self.duration_seconds = span + (1 / self.average_rate if self.average_rate else 0)
 
     # Decoding
 
-    def _pictures(self, numbers: list[int], size: Size | None) -> dict[int, Tensor]:
+    def _read(self, numbers: list[int], pictures: Pictures) -> None:
         if self._index is not None:
-            pictures = self._pictures_by_seeking(self._index, numbers, size)
-            if len(pictures) == len(numbers):
-                return pictures
+            if self._read_by_seeking(self._index, numbers, pictures):
+                return
             self._count_by_decoding()
         if numbers[-1] >= self.num_frames:
             raise VideoDecodeError(self.path, f"only {self.num_frames} frames can be decoded", frame=numbers[-1])
-        return self._pictures_in_order(numbers, size)
+        wanted = set(numbers)
+        for number, frame in enumerate(itertools.islice(self._decode_all(), numbers[-1] + 1)):
+            if number in wanted:
+                pictures.put(number, frame)
 
-    def _pictures_by_seeking(self, index: PacketIndex, numbers: list[int], size: Size | None) -> dict[int, Tensor]:
-        """By frame number; fewer than asked for where the decoder does not do what the packets promised."""
-        number_of = {index.timestamps[number]: number for number in numbers}
-        pictures: dict[int, Tensor] = {}
+    def _read_by_seeking(self, index: PacketIndex, numbers: list[int], pictures: Pictures) -> bool:
+        """Whether the decoder did what the packets promised."""
+        number_of = dict(zip(index.timestamps[numbers].tolist(), numbers, strict=True))
         for run in index.runs(numbers):
-            last = None
+            missing, last = set(run.timestamps), None
             for frame in self._decode_run(index, run):
                 if frame.pts is None or (last is not None and frame.pts <= last):
-                    return {}
+                    return False
                 last = frame.pts
-                if frame.pts in run.timestamps and not frame.is_corrupt:
-                    pictures[number_of[frame.pts]] = self._picture(frame, size)
-        return pictures
-
-    def _pictures_in_order(self, numbers: list[int], size: Size | None) -> dict[int, Tensor]:
-        wanted = set(numbers)
-        shown = enumerate(itertools.islice(self._decode_all(), numbers[-1] + 1))
-        return {number: self._picture(frame, size) for number, frame in shown if number in wanted}
+                if last in missing and not frame.is_corrupt:
+                    missing.remove(last)
+                    pictures.put(number_of[last], frame)
+            if missing:
+                return False
+        return True
 
     def _decode_run(self, index: PacketIndex, run: Run) -> Iterator[av.VideoFrame]:
         self._context.flush_buffers()
@@ -254,19 +251,6 @@ class SparseVideo:
             yield from decode(self._context, packet)
         yield from decode(self._context, None)
 
-    def _picture(self, frame: av.VideoFrame, size: Size | None) -> Tensor:
-        """(3, height, width) uint8 RGB; a frame of another size than the video's first is scaled to it."""
-        turns = round(frame.rotation / 90) % 4
-        shape = (self._width, self._height) if turns % 2 else (self._height, self._width)
-        height, width = _target_size(*shape, size)
-        if turns % 2:
-            height, width = width, height
-        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
-        plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : 3 * width]
-        picture = torch.from_numpy(rows.reshape(height, width, 3)).permute(2, 0, 1)
-        return torch.rot90(picture, turns, dims=(1, 2)).contiguous()
-
 
 def _threads_for_context() -> int:
     return 1 if torch.utils.data.get_worker_info() is not None else 0
@@ -285,14 +269,3 @@ def _average_rate(span_seconds: Fraction, num_frames: int, declared: Fraction) -
         return declared
     measured = (num_frames - 1) / Fraction(span_seconds)
     return declared if abs(declared - measured) * 100 <= measured else measured
-
-
-def _target_size(height: int, width: int, size: Size | None) -> tuple[int, int]:
-    if size is None:
-        return height, width
-    if min((size,) if isinstance(size, int) else size) < 1:
-        raise ValueError(f"size={size} is not allowed: give the shorter side, or (height, width), in pixels from 1 on")
-    if isinstance(size, tuple):
-        return size
-    short = min(height, width)
-    return size * height // short, size * width // short
