@@ -2,7 +2,7 @@
 
 Generated: one shot of a camera that pans over a large picture, with things that move across it and film grain; x264
 with its defaults, which place a keyframe every 250 frames where nothing is cut, 25 frames a second. They are kept
-in the folder `PV_SPARSE_BENCH_CLIPS`, or in one of the system's temporary folder. To make them: python benchmarks/clips.py.
+in the folder `PV_SPARSE_BENCH_CLIPS`, or in the system's temporary folder. To make them: python benchmarks/clips.py.
 """
 
 import itertools

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import av
 from iopath.common.file_io import g_pathmgr
 
+from pv_sparse.data.mpeg4_order import CodedPacket, kinds_of
 from pv_sparse.data.packet_index import Packet, PacketTable
 from pv_sparse.errors import VideoDecodeError
 
@@ -106,6 +107,12 @@ def _reason(error: av.FFmpegError) -> str:
 def scan_packets(container: Any, stream: Any) -> PacketTable:
     packets = read_packets(container, stream)
     return PacketTable.of(Packet(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt) for p in packets)
+
+
+def scan_coded_packets(container: Any, stream: Any) -> list[CodedPacket]:
+    """For MPEG-4 Part 2."""
+    packets = read_packets(container, stream)
+    return [CodedPacket(p.dts, p.size, p.is_keyframe, kinds_of(bytes(p))) for p in packets if not p.is_corrupt]
 
 
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:

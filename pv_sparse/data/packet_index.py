@@ -87,15 +87,19 @@ class Run(NamedTuple):
 class PacketIndex:
     """Frame i has the timestamp `timestamps[i]`, (n,) int64, and comes from the packet `packet_of[timestamps[i]]`.
 
-    `keys` are in order of time; `packets` is what guided sampling goes by.
+    `keys` are in order of time; `packets` is what guided sampling goes by. `retimed` maps the decoding times of packets
+    to the timestamps used here, where the container's own are wrong; else it is None.
     """
 
-    def __init__(self, table: PacketTable, pts: np.ndarray):
+    def __init__(self, table: PacketTable, pts: np.ndarray, is_retimed: bool = False):
         shown = np.flatnonzero(~table.is_discard)
         order = shown[np.argsort(pts[shown], kind="stable")]
         keys = np.flatnonzero(table.is_keyframe)
         decoding_times = [None] * len(keys) if table.dts is None else table.dts[keys].tolist()
         self.timestamps = pts[order]
+        self.retimed = None
+        if is_retimed and table.dts is not None:
+            self.retimed = dict(zip(table.dts.tolist(), pts.tolist(), strict=True))
         self.packet_of: dict[int, int] = dict(zip(pts.tolist(), range(len(pts)), strict=True))
         self.keys = sorted(map(Key, pts[keys].tolist(), decoding_times, keys.tolist()))
         self.keyframes: list[int] = np.flatnonzero(table.is_keyframe[order]).tolist()

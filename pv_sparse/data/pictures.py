@@ -12,7 +12,7 @@ from pv_sparse.data.segment_plan import Size
 # Formats that swscale may convert to planes of red, green and blue directly, as the tensor wants them.
 PLANAR_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 PLANES_OF_RGB = (2, 0, 1)  # swscale's order is green, blue, red
-WHOLE_COLUMNS = 8  # swscale leaves the columns past the last multiple unwritten in FFmpeg 8
+WHOLE_BLOCK = (2, 16)  # rows and columns: what lies past the last whole one, swscale of FFmpeg 8 converts wrongly
 
 
 class Pictures:
@@ -58,7 +58,8 @@ class Pictures:
         """Into `picture`, (3, height, width)."""
         height, width = picture.shape[1:]
         is_same_size = (frame.height, frame.width) == (height, width)
-        if is_same_size and width % WHOLE_COLUMNS == 0 and _converts_to_planes(frame.format.name):
+        is_whole = height % WHOLE_BLOCK[0] == 0 and width % WHOLE_BLOCK[1] == 0
+        if is_same_size and is_whole and _converts_to_planes(frame.format.name):
             planes = self._reformatter.reformat(frame, format="gbrp").planes
             for channel, place in enumerate(PLANES_OF_RGB):
                 picture[channel] = _rows_of(planes[place], width)
@@ -72,7 +73,7 @@ def _converts_to_planes(pixel_format: str) -> bool:
     """Whether this FFmpeg's direct conversion is, to the last bit, the one by way of rgb24: tried on a picture."""
     if pixel_format not in PLANAR_FORMATS:
         return False
-    height, width = 34, 8 * WHOLE_COLUMNS
+    height, width = 17 * WHOLE_BLOCK[0], 5 * WHOLE_BLOCK[1]
     noise = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), dtype=np.uint8)
     frame = av.VideoFrame.from_ndarray(noise, format=pixel_format)
     planes, packed = frame.reformat(format="gbrp").planes, frame.reformat(format="rgb24").planes[0]

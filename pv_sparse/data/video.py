@@ -23,9 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pv_sparse.data.container import Source, declared_num_frames, decode, read_packets, scan_packets
+from pv_sparse.data.container import (
+    Source,
+    declared_num_frames,
+    decode,
+    read_packets,
+    scan_coded_packets,
+    scan_packets,
+)
 from pv_sparse.data.header_index import packets_by_header
-from pv_sparse.data.packet_index import Key, PacketIndex, Run, index_packets
+from pv_sparse.data.mpeg4_order import index_by_kinds
+from pv_sparse.data.packet_index import Key, PacketIndex, PacketTable, Run, index_packets
 from pv_sparse.data.pictures import Pictures
 from pv_sparse.data.segment_plan import Size
 from pv_sparse.data.segments import Packets
@@ -152,13 +160,20 @@ class SparseVideo:
 
     def _find_frames(self) -> None:
         table = packets_by_header(self._source) or scan_packets(self._container, self._stream)
-        self._index = index_packets(table, self._codec, self._container.format.name, self._context.has_b_frames)
+        self._index = self._index_of(table)
         if self._index is None:
             self._count_by_decoding()
         else:
             self._set_frames(self._index.packets, self._index.timestamps)
         declared = declared_num_frames(self._source, table, self.average_rate)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
+
+    def _index_of(self, table: PacketTable) -> PacketIndex | None:
+        container, reorders = self._container.format.name, self._context.has_b_frames
+        if container == "avi" and self._codec == "mpeg4" and reorders and not table.has_corrupt:
+            self._reopen()
+            return index_by_kinds(scan_coded_packets(self._container, self._stream))
+        return index_packets(table, self._codec, container, reorders)
 
     def _count_by_decoding(self) -> None:
         frames = [(frame.pts, frame.key_frame) for frame in self._decode_all()]
@@ -226,7 +241,7 @@ class SparseVideo:
 
     def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[Any]:
         """The packets from `key` on. A seek that lands behind it is made good by reopening."""
-        self._seek(key)
+        self._seek(index, key)
         packets = self._skip_to(index, key)
         first = next(packets, None)
         if first is None or first.pts != key.pts:
@@ -234,14 +249,14 @@ class SparseVideo:
             return self._skip_to(index, key)
         return itertools.chain([first], packets)
 
-    def _seek(self, key: Key) -> None:
-        # MPEG-TS is searched by decoding time, the other containers by presentation time.
-        by_decoding_time = self._container.format.name == "mpegts" and key.dts is not None
+    def _seek(self, index: PacketIndex, key: Key) -> None:
+        # MPEG-TS is searched by decoding time, as is AVI; the other containers by presentation time.
+        by_decoding_time = key.dts is not None and (index.retimed or self._container.format.name == "mpegts")
         with contextlib.suppress(av.FFmpegError):  # Where it failed, the packets that follow show it.
             self._container.seek(key.dts if by_decoding_time else key.pts, stream=self._stream)
 
     def _skip_to(self, index: PacketIndex, key: Key) -> Iterator[Any]:
-        packets = read_packets(self._container, self._stream)
+        packets = _retimed(read_packets(self._container, self._stream), index)
         return itertools.dropwhile(lambda packet: index.packet_of.get(packet.pts, -1) < key.packet, packets)
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -250,6 +265,16 @@ class SparseVideo:
         for packet in read_packets(self._container, self._stream):
             yield from decode(self._context, packet)
         yield from decode(self._context, None)
+
+
+def _retimed(packets: Iterator[Any], index: PacketIndex) -> Iterator[Any]:
+    """With the index's timestamps, which the decoder hands on to its frames."""
+    if index.retimed is None:
+        yield from packets
+        return
+    for packet in packets:
+        packet.pts = index.retimed.get(packet.dts)
+        yield packet
 
 
 def _threads_for_context() -> int:
