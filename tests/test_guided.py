@@ -47,7 +47,14 @@ def test_snapping_takes_the_nearest_keyframe_of_the_segment():
     # Segments 0-14, 15-29, 30-44, 45-59 with the middles 7, 22, 37, 52.
     assert firsts(60, 4, snap="keyframe", packets=packets) == [12, 24, 36, 48]
     assert firsts(60, 4, decode_budget=0, packets=packets) == [12, 24, 36, 48]
-    assert firsts(60, 3, snap="keyframe", packets=Packets(keyframes=[0])) == [0, 30, 50], "no keyframe, no change"
+    assert firsts(60, 3, snap="keyframe", packets=Packets(keyframes=[0])) == [0, 20, 40], "the cheapest frames"
+
+
+def test_random_rules_keep_their_draw_where_a_segment_has_no_keyframe():
+    generator = torch.Generator().manual_seed(0)
+    packets = Packets(keyframes=[0])
+    drawn = {firsts(60, 2, 1, "random", generator, snap="keyframe", packets=packets)[1] for _ in range(400)}
+    assert drawn == set(range(30, 60))
 
 
 def test_a_budget_allows_frames_so_far_past_a_keyframe():

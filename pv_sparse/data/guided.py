@@ -10,9 +10,9 @@ Both change which frames are seen, and how often:
   same everywhere is sampled evenly.
 * A decode budget of d moves each frame within its own segment to one that is at most d frames past a keyframe, 0 being
   the keyframe itself (`snap="keyframe"`). Time between the segments stays even, time within them does not: only 1 + d
-  frames of each group of pictures are ever seen, and those before a keyframe never. A segment without such a frame
-  keeps its own, so the video is covered as before. Encoders place keyframes at cuts, whose first frames become more
-  frequent.
+  frames of each group of pictures are ever seen, and encoders place keyframes at cuts, whose first frames become more
+  frequent. A segment without such a frame gives its first one, the nearest past a keyframe and so the cheapest;
+  under random rules it keeps its draw, since its first frame every time would be no augmentation.
 """
 
 from bisect import bisect_left
@@ -69,17 +69,17 @@ def near_keyframes(
 ) -> list[int]:
     """Each start moved, within its segment, to the nearest frame that is at most `budget` frames past a keyframe.
 
-    With `draw`, to one of those frames, each as likely as the others. A segment that has none keeps its start.
+    With `draw`, to one of those frames, each as likely as the others. A segment that has none gives its first frame;
+    with `draw`, the start that it had.
     """
     moved = []
     for start, (first, stop) in zip(starts, segments, strict=True):
         allowed = _allowed(first, stop, keyframes, budget)
-        if not allowed:
-            moved.append(start)
-        elif draw:
-            moved.append(allowed[draw(len(allowed))])
+        if draw:
+            moved.append(allowed[draw(len(allowed))] if allowed else start)
         else:
-            moved.append(min(allowed, key=lambda frame: abs(frame - start)))
+            choices = allowed or [min(first, start)]
+            moved.append(min(choices, key=lambda frame: abs(frame - start)))
     return moved
 
 

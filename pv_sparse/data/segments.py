@@ -80,7 +80,7 @@ def segment_indices(
 
     Cheaper frames (`pv_sparse.data.guided` says what they change): `snap="keyframe"` moves each group to a keyframe of
     its segment, `decode_budget=d` to a place at most d frames past one, the nearest (for random rules, any of them);
-    a segment without one keeps its own.
+    a segment without one gives its first frame (for random rules, its own draw).
 
     A video is short when it has fewer than S places for a group to start. Its groups are spread over the places there
     are, in order of time (n = 5, S = 8, `center`: 0, 0, 1, 2, 2, 3, 4, 4), and `short` says what stands for frames
