@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "C3DResNet18": "pv_sparse.models.resnet3d",
-    "EncodedVideoSparse": "pv_sparse.data.clip_sampling",
+    "EncodedVideoSparse": "pv_sparse.data.encoded_video",
     "EvaluationTransform": "pv_sparse.transforms",
     "FrameEnsemble": "pv_sparse.models.fusion",
+    "FrameFolder": "pv_sparse.data.frame_folder",
     "HostBackbone": "pv_sparse.models.host",
     "LateFusion": "pv_sparse.models.fusion",
     "PvSparseError": "pv_sparse.errors",
@@ -23,9 +24,11 @@ _HOMES = {
     "SegmentClipSampler": "pv_sparse.data.clip_sampling",
     "SegmentNet": "pv_sparse.models.segment_net",
     "SparseVideo": "pv_sparse.data.video",
-    "SparseVideoPathHandler": "pv_sparse.data.clip_sampling",
+    "SparseVideoDataset": "pv_sparse.data.dataset",
+    "SparseVideoPathHandler": "pv_sparse.data.encoded_video",
     "TemporalDifference": "pv_sparse.transforms",
     "VideoDecodeError": "pv_sparse.errors",
+    "VideoList": "pv_sparse.data.annotations",
     "Weights": "pv_sparse.zoo.weights",
     "WeightsError": "pv_sparse.errors",
     "adapt_first_conv": "pv_sparse.models.backbones",
@@ -44,8 +47,12 @@ _HOMES = {
     "load_model": "pv_sparse.zoo.loading",
     "model_cost": "pv_sparse.models.cost",
     "recognize": "pv_sparse.recognition",
+    "register": "pv_sparse.plugin",
+    "registered": "pv_sparse.plugin",
     "save_model": "pv_sparse.zoo.loading",
     "segment_indices": "pv_sparse.data.segments",
+    "sparse_decoding": "pv_sparse.data.factories",
+    "unregister": "pv_sparse.plugin",
 }
 _SUBPACKAGES = ("data", "models", "transforms", "zoo")
 

@@ -2,9 +2,9 @@ from pv_sparse import data as data
 from pv_sparse import models as models
 from pv_sparse import transforms as transforms
 from pv_sparse import zoo as zoo
-from pv_sparse.data.clip_sampling import EncodedVideoSparse as EncodedVideoSparse
 from pv_sparse.data.clip_sampling import SegmentClipSampler as SegmentClipSampler
-from pv_sparse.data.clip_sampling import SparseVideoPathHandler as SparseVideoPathHandler
+from pv_sparse.data.encoded_video import EncodedVideoSparse as EncodedVideoSparse
+from pv_sparse.data.encoded_video import SparseVideoPathHandler as SparseVideoPathHandler
 from pv_sparse.data.segments import segment_indices as segment_indices
 from pv_sparse.data.video import SparseVideo as SparseVideo
 from pv_sparse.doctor import doctor as doctor
@@ -39,3 +39,10 @@ from pv_sparse.zoo.weights import get_weights as get_weights
 from pv_sparse.zoo.weights import list_weights as list_weights
 
 __version__: str
+from pv_sparse.data.annotations import VideoList as VideoList
+from pv_sparse.data.dataset import SparseVideoDataset as SparseVideoDataset
+from pv_sparse.data.factories import sparse_decoding as sparse_decoding
+from pv_sparse.data.frame_folder import FrameFolder as FrameFolder
+from pv_sparse.plugin import register as register
+from pv_sparse.plugin import registered as registered
+from pv_sparse.plugin import unregister as unregister

@@ -24,12 +24,19 @@ LEVELS = (
     {"models"},
     {"zoo"},
     {"recognition"},
-    {"sheet", "doctor"},
+    {"sheet", "doctor", "plugin"},
     {"recognize_command"},
     {"cli"},
     {"__main__"},
 )
-HOST_MODULES = {"pv_sparse.compat", "pv_sparse.plugin", "pv_sparse.doctor", "pv_sparse.data.clip_sampling"}
+HOST_MODULES = {
+    "pv_sparse.compat",
+    "pv_sparse.plugin",
+    "pv_sparse.doctor",
+    "pv_sparse.data.clip_sampling",
+    "pv_sparse.data.encoded_video",
+    "pv_sparse.data.factories",
+}
 HOMES_OF_EXTRAS = {"pv_sparse.models.feature_extraction"}  # timm, when one of its networks is asked for
 EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pv_sparse.data.numbers import target_size
 from pv_sparse.data.segment_plan import Size
 
 # Formats that swscale may convert to planes of red, green and blue directly, as the tensor wants them.
@@ -35,7 +36,7 @@ class Pictures:
     def put(self, number: int, frame: av.VideoFrame) -> None:
         """Frame `number` is this one. A rotation noted in the file is applied."""
         turns = round(frame.rotation / 90) % 4
-        height, width = _target_size(*_turned(self._shape, turns), self._size)
+        height, width = target_size(*_turned(self._shape, turns), self._size)
         if self._frames is None:
             self._frames = np.empty((self._num_rows, 3, height, width), np.uint8)
         first, *others = self._rows[number]
@@ -51,7 +52,7 @@ class Pictures:
     def stacked(self) -> Tensor:
         """All of them."""
         if self._frames is None:
-            return torch.empty((0, 3, *_target_size(*self._shape, self._size)), dtype=torch.uint8)
+            return torch.empty((0, 3, *target_size(*self._shape, self._size)), dtype=torch.uint8)
         return torch.from_numpy(self._frames)
 
     def _convert(self, frame: av.VideoFrame, picture: np.ndarray) -> None:
@@ -91,14 +92,3 @@ def _rows_of(plane: av.video.plane.VideoPlane, width: int) -> np.ndarray:
 
 def _turned(shape: tuple[int, int], turns: int) -> tuple[int, int]:
     return shape[::-1] if turns % 2 else shape
-
-
-def _target_size(height: int, width: int, size: Size | None) -> tuple[int, int]:
-    if size is None:
-        return height, width
-    if min((size,) if isinstance(size, int) else size) < 1:
-        raise ValueError(f"size={size} is not allowed: give the shorter side, or (height, width), in pixels from 1 on")
-    if isinstance(size, tuple):
-        return size
-    short = min(height, width)
-    return size * height // short, size * width // short

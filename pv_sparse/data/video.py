@@ -33,6 +33,7 @@ from pv_sparse.data.container import (
 )
 from pv_sparse.data.header_index import packets_by_header
 from pv_sparse.data.mpeg4_order import index_by_kinds
+from pv_sparse.data.numbers import as_numbers
 from pv_sparse.data.packet_index import Key, PacketIndex, PacketTable, Run, index_packets
 from pv_sparse.data.pictures import Pictures
 from pv_sparse.data.segment_plan import Size
@@ -103,10 +104,7 @@ class SparseVideo:
         """
         if self._is_closed:
             raise ValueError(f"{self.path}: the video was closed: read frames before close(), or open it again")
-        numbers = _as_numbers(indices)
-        for number in numbers:
-            if not 0 <= number < self.num_frames:
-                raise IndexError(f"frame {number} is outside 0 to {self.num_frames - 1}, the frames of {self.path}")
+        numbers = as_numbers(indices, self.num_frames, self.path)
         pictures = Pictures(numbers, (self._height, self._width), size)
         if numbers:
             self._read(sorted(set(numbers)), pictures)
@@ -279,13 +277,6 @@ def _retimed(packets: Iterator[Any], index: PacketIndex) -> Iterator[Any]:
 
 def _threads_for_context() -> int:
     return 1 if torch.utils.data.get_worker_info() is not None else 0
-
-
-def _as_numbers(indices: Iterable[int] | Tensor | np.ndarray) -> list[int]:
-    numbers = np.asarray(indices if hasattr(indices, "shape") else list(indices)).reshape(-1)
-    if numbers.size and numbers.dtype.kind not in "iu":
-        raise TypeError(f"frame numbers must be integers, not {numbers.dtype}")
-    return numbers.tolist()
 
 
 def _average_rate(span_seconds: Fraction, num_frames: int, declared: Fraction) -> Fraction:
