@@ -18,19 +18,23 @@ MODULES = {
 }
 # From the bottom up; neighbours on one level do not know each other.
 LEVELS = (
-    {"errors", "resources", "compat"},
+    {"errors", "resources", "compat", "parallel"},
     {"data", "transforms"},
     {"zoo.state_dicts", "zoo.convert", "zoo.files", "zoo.weights"},  # records and files, which models start from
     {"models"},
     {"zoo"},
     {"recognition"},
     {"sheet", "doctor"},
-    {"recognize_command"},
+    {"recognize_command", "index_command", "flow_command"},
     {"cli"},
     {"__main__"},
 )
 HOST_MODULES = {"pv_sparse.compat", "pv_sparse.plugin", "pv_sparse.doctor", "pv_sparse.data.clip_sampling"}
-HOMES_OF_EXTRAS = {"pv_sparse.models.feature_extraction"}  # timm, when one of its networks is asked for
+HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
+    "pv_sparse.data.corpus_index",  # pyarrow
+    "pv_sparse.data.flow",  # cv2
+    "pv_sparse.models.feature_extraction",  # timm
+}
 EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
 
 
