@@ -1,5 +1,6 @@
 """`pv-sparse`: the command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,14 @@ def _remember_debug(context: click.Context, parameter: click.Parameter, value: b
 
 debug_option: Callable[[Any], Any] = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+)
+
+jobs_option: Callable[[Any], Any] = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    metavar="N",
+    help="Processes. Default: one a core.",
 )
 
 
@@ -69,6 +78,26 @@ def recognize(
 
     failed = run(videos, weights, top_k, as_json, sheet, device, bool(context.meta.get(DEBUG)))
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO|DIR|LIST...")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT.csv|OUT.parquet")
+@jobs_option
+@debug_option
+def index(videos: tuple[str, ...], output: str, jobs: int) -> None:
+    """Measure every video of a corpus: frames, rate, size, codec, keyframes; or why it cannot be read.
+
+    Writes one row per video, readable or not: path (as given: relative paths stay relative to the working directory),
+    error, num_frames, average_rate, duration_seconds, width, height, codec, keyframes, size_bytes. An interrupted run
+    goes on where it was, from OUT.part. A finished index is extended by the videos that are new, or whose size
+    changed; its other rows stay. .parquet needs pyarrow: pip install "pv-sparse[batch]".
+
+    Unreadable videos are what an index is there to find: they are told on standard error, and the exit code is 0.
+    """
+    from pv_sparse.index_command import run
+
+    run(videos, output, jobs)
 
 
 @main.command()

@@ -18,14 +18,14 @@ MODULES = {
 }
 # From the bottom up; neighbours on one level do not know each other.
 LEVELS = (
-    {"errors", "resources", "compat"},
+    {"errors", "resources", "compat", "parallel"},
     {"data", "transforms"},
     {"zoo.state_dicts", "zoo.convert", "zoo.files", "zoo.weights"},  # records and files, which models start from
     {"models"},
     {"zoo"},
     {"recognition"},
     {"sheet", "doctor", "plugin"},
-    {"recognize_command"},
+    {"recognize_command", "index_command", "flow_command"},
     {"cli"},
     {"__main__"},
 )
@@ -37,7 +37,11 @@ HOST_MODULES = {
     "pv_sparse.data.encoded_video",
     "pv_sparse.data.factories",
 }
-HOMES_OF_EXTRAS = {"pv_sparse.models.feature_extraction"}  # timm, when one of its networks is asked for
+HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
+    "pv_sparse.data.corpus_index",  # pyarrow
+    "pv_sparse.data.flow",  # cv2
+    "pv_sparse.models.feature_extraction",  # timm
+}
 EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
 
 

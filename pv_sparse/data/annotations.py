@@ -74,9 +74,7 @@ def read_kinetics_csv(
         rows = list(csv.DictReader(file))
     missing = {"youtube_id", "time_start", "time_end"} - set(rows[0] if rows else ())
     if missing:
-        raise PvSparseError(
-            f"{path}: no column {', '.join(sorted(missing))}: the first line names the columns"
-        )
+        raise PvSparseError(f"{path}: no column {', '.join(sorted(missing))}: the first line names the columns")
     names = tuple(classes or sorted({row["label"] for row in rows if row.get("label")}))
     samples = []
     for row in rows:
@@ -138,9 +136,7 @@ def read_hmdb51_split(folder: StrPath, split: int = 1, is_training: bool = True,
     ending, flag = f"_test_split{split}.txt", HMDB51_TRAIN if is_training else HMDB51_TEST
     files = sorted(Path(folder).glob(f"*{ending}"))
     if not files:
-        raise PvSparseError(
-            f"{folder}: no files <class>{ending}: give the folder of splits, and split 1, 2 or 3"
-        )
+        raise PvSparseError(f"{folder}: no files <class>{ending}: give the folder of splits, and split 1, 2 or 3")
     names = tuple(file.name.removesuffix(ending) for file in files)
     samples = []
     for label, (name, file) in enumerate(zip(names, files, strict=True)):
@@ -159,9 +155,7 @@ def read_class_folders(root: StrPath) -> VideoList:
     found = [(folder, [str(video) for video in sorted(folder.iterdir()) if _is_video(video)]) for folder in folders]
     samples = [(video, {"label": label}) for label, (_, videos) in enumerate(found) for video in videos]
     if not samples:
-        raise PvSparseError(
-            f"{root}: no videos: give a folder that holds a folder of videos for each class"
-        )
+        raise PvSparseError(f"{root}: no videos: give a folder that holds a folder of videos for each class")
     return VideoList(samples, tuple(folder.name for folder, _ in found))
 
 

@@ -139,9 +139,7 @@ class SparseVideoPathHandler(VideoPathHandler):
         logged as a warning first.
         """
         try:
-            return EncodedVideoSparse(
-                filepath, decode_audio=decode_audio, decode_video=decode_video, dtype=self.dtype, rate=fps
-            )
+            return EncodedVideoSparse(filepath, decode_video=decode_video, dtype=self.dtype, rate=fps)
         except (PvSparseError, OSError) as error:
             logger.warning("left out: %s", error)
             raise

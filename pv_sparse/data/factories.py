@@ -76,11 +76,8 @@ def labeled_video_dataset(
     decoder: str = "sparse",
 ) -> LabeledVideoDataset:
     """A list of `path label` lines, or a folder of class folders, as the host's function of this name."""
-    return sparse_decoding(
-        host_dataset(
-            data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio, decoder=decoder
-        )
-    )
+    arguments = (data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio)
+    return sparse_decoding(host_dataset(*arguments, decoder=decoder))
 
 
 def Kinetics(  # noqa: N802 (the host's name)

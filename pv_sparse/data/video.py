@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -53,6 +54,8 @@ class SparseVideo:
         frame_times_seconds: (num_frames,) float64, when each frame is shown, counted from the first.
         duration_seconds: from the start of the first frame to the end of the last, a Fraction.
         average_rate: frames per second over the whole video, a Fraction; 0 where one frame and no header tell it.
+        height, width: pixels of the frames that `frames_at` gives, a rotation applied; decodes the first frame once.
+        codec: FFmpeg's name of the codec, such as "h264".
         keyframes: numbers of the frames that are keyframes, ascending.
         packets: the keyframes, and the bytes that each frame takes in the file: what guided sampling goes by.
         decoded_share: of the frames that the file's header declares, the share that is there, at most 1.0; 1.0 where
@@ -119,6 +122,22 @@ class SparseVideo:
             return range(start_seconds <= 0 < end_seconds)
         bounds = [math.ceil(seconds / self._tick_seconds) for seconds in (start_seconds, end_seconds)]
         return range(*np.searchsorted(self._ticks, bounds).tolist())
+
+    @functools.cached_property
+    def _shape(self) -> torch.Size:
+        return self.frames_at([0]).shape
+
+    @property
+    def height(self) -> int:
+        return self._shape[2]
+
+    @property
+    def width(self) -> int:
+        return self._shape[3]
+
+    @property
+    def codec(self) -> str:
+        return self._codec
 
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
