@@ -87,7 +87,7 @@ def registered() -> Iterator[None]:
         unregister()
 
 
-def _wrap_from_path(original: Any) -> classmethod[EncodedVideo, ..., Any]:
+def _wrap_from_path(original: Any) -> "classmethod[EncodedVideo, ..., Any]":
     def from_path(
         cls: type[EncodedVideo], file_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> EncodedVideo | EncodedVideoSparse:

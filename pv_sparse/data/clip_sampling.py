@@ -2,8 +2,8 @@
 
 A stock `LabeledVideoDataset` asks its sampler for a start and an end time and hands both to the video. Our sampler
 returns as start a number that also carries a `SegmentPlan`; our video (`encoded_video`) reads the plan and decodes all
-of its frames in one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and transforms work unchanged; a
-stock decoder sees a plain number and gives the whole video, which `SegmentSubsample` can thin.
+of its frames in one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and transforms work
+unchanged; a stock decoder sees a plain number and gives the whole video, which `SegmentSubsample` can thin.
 """
 
 from fractions import Fraction
