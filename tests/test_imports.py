@@ -19,6 +19,7 @@ MODULES = {
 # From the bottom up; neighbours on one level do not know each other.
 LEVELS = (
     {"errors", "resources", "compat", "parallel"},
+    {"data.segments", "data.guided", "data.original_rules"},  # pure functions of frame numbers
     {"data", "transforms"},
     {"zoo.state_dicts", "zoo.convert", "zoo.files", "zoo.weights"},  # records and files, which models start from
     {"models"},
@@ -50,8 +51,8 @@ def imported_names(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from names if names <= MODULES.keys() else {node.module, *names}  # a package is but the way to those
 
 
 def own_imports(module: str) -> set[str]:

@@ -93,7 +93,9 @@ def test_arguments_that_make_no_sense(arguments, words):
 
 
 def test_it_says_what_it_does():
-    assert "shorter side to 256, centre 224, RGB 0 to 1" in repr(EvaluationTransform())
+    said = repr(EvaluationTransform())
+    assert "shorter side to 256, centre 224, bilinear" in said
+    assert "RGB 0 to 1, mean [0.485, 0.456, 0.406]" in said
 
 
 # RGB difference
