@@ -101,6 +101,39 @@ def index(videos: tuple[str, ...], output: str, jobs: int) -> None:
 
 
 @main.command()
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO|DIR|LIST...")
+@click.argument("output", type=click.Path(file_okay=False), metavar="OUT")
+@click.option("--method", type=click.Choice(["tvl1", "dis"]), default="tvl1", show_default=True, help="dis is fast.")
+@click.option("--size", default="340x256", show_default=True, metavar="WxH|keep", help="Frames are scaled to it first.")
+@click.option(
+    "--bound",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Pixels of motion that are white.",
+)
+@click.option("--warped", is_flag=True, help="Remove the camera's motion first.")
+@click.option("--rgb/--no-rgb", default=True, show_default=True, help="Write the frames too.")
+@jobs_option
+@debug_option
+def flow(
+    videos: tuple[str, ...], output: str, method: str, size: str, bound: float, warped: bool, rgb: bool, jobs: int
+) -> None:
+    """Compute the optical flow of videos, into folders of JPEGs: flow_x_00001.jpg, flow_y_00001.jpg, img_00001.jpg.
+
+    Each video has the folder OUT/NAME, NAME being its path, without suffix, below DIR, or below the folder that the
+    videos of a LIST share. Flow image k is the motion from frame k to frame k + 1, counted from 1. Videos whose
+    folder is there are left out, so that an interrupted run goes on where it was. Needs pip install "pv-sparse[flow]".
+
+    A video that fails does not stop the others; it is named at the end, and the exit code is 1.
+    """
+    from pv_sparse.flow_command import FlowOptions, parse_size, run
+
+    failed = run(videos, output, FlowOptions(method, parse_size(size), bound, warped, rgb), jobs)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
 @debug_option
 def doctor() -> None:
     """Say what is installed, what of PyTorchVideo is broken or repaired, and where things are."""

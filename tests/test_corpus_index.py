@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -84,6 +85,17 @@ def test_a_record_tells_what_the_decoder_finds(index_video):
         size_bytes=index_video.stat().st_size,
     )
     assert (video.height, video.width, video.codec) == (96, 160, "h264")
+
+
+def test_the_size_is_that_of_the_frames_given(tmp_path):
+    path = write_index_video(tmp_path / "video.mp4", 5)
+    content = path.read_bytes()
+    one, w = 1 << 16, 1 << 30
+    track = content.rindex(struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, w))
+    clockwise = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, w)
+    path.write_bytes(content[:track] + clockwise + content[track + len(clockwise) :])
+    record = measure(path)
+    assert (record.height, record.width) == (160, 96) == tuple(SparseVideo(path).frames_at([0]).shape[2:])
 
 
 def test_a_bad_file_is_a_record_with_the_cause(tmp_path):
