@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as F
 
 from pv_sparse.data.numbers import as_numbers, target_size
@@ -171,16 +170,18 @@ class FrameFolder:
             raise VideoDecodeError(self.path, f"{Path(file).name} is not a picture ({error})", frame=0) from error
 
     def _frame(self, number: int, shape: tuple[int, int]) -> Tensor:
-        mode = ImageReadMode.RGB if self.modality == "rgb" else ImageReadMode.GRAY
-        planes = []
-        for files in self._pictures:
-            try:
-                picture = decode_image(read_file(files[number]), mode)
-            except (RuntimeError, OSError) as error:
-                told = f"{Path(files[number]).name} cannot be read ({str(error).partition(chr(10))[0]})"
-                raise VideoDecodeError(self.path, told, frame=number) from error
-            planes.append(picture if picture.shape[1:] == shape else F.resize(picture, list(shape), antialias=True))
-        return torch.cat(planes)
+        planes = [self._picture(files[number], number) for files in self._pictures]
+        return torch.cat([p if p.shape[1:] == shape else F.resize(p, list(shape), antialias=True) for p in planes])
+
+    def _picture(self, file: str, number: int) -> Tensor:
+        """(3 or 1, height, width) uint8."""
+        try:
+            with Image.open(file) as picture:
+                pixels = np.array(picture.convert("RGB" if self.modality == "rgb" else "L"))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of them for broken pictures.
+            told = f"{Path(file).name} cannot be read ({str(error) or type(error).__name__})"
+            raise VideoDecodeError(self.path, told, frame=number) from error
+        return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
 def _numbered_pictures(path: str) -> dict[str, dict[int, str]]:
