@@ -43,15 +43,18 @@ def generated_clips() -> list[Path]:
     return [generated_clip(seconds, size) for size in SIZES for seconds in SECONDS]
 
 
-def generated_clip(seconds: int, size: tuple[int, int], number: int = 0) -> Path:
+def generated_clip(
+    seconds: int, size: tuple[int, int], number: int = 0, shot_seconds: tuple[float, float] | None = None
+) -> Path:
     """The clip of this length and (width, height), made where it is missing; `number` seeds what it shows."""
     folder = Path(os.environ.get("PV_SPARSE_BENCH_CLIPS", Path(tempfile.gettempdir()) / "pv_sparse_bench_clips"))
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{size[0]}x{size[1]}_{seconds}s{f'_{number}' if number else ''}.mp4"
+    kind = f"_{number}{'_cut' if shot_seconds else ''}" if number or shot_seconds else ""
+    path = folder / f"{size[0]}x{size[1]}_{seconds}s{kind}.mp4"
     if not path.exists():
         print(f"making {path.name}", flush=True)
         unfinished = path.with_suffix(f".{os.getpid()}.mp4")
-        write_video(unfinished, scene(seconds * RATE, size, seed=number))
+        write_video(unfinished, scene(seconds * RATE, size, number, shot_seconds))
         unfinished.replace(path)
     return path
 
@@ -66,15 +69,20 @@ def write_video(path: Path, pictures: Iterator[np.ndarray]) -> None:
         container.mux(stream.encode(None))
 
 
-def scene(num_frames: int, size: tuple[int, int], seed: int) -> Iterator[np.ndarray]:
-    """(height, width, 3) uint8 pictures."""
+def scene(
+    num_frames: int, size: tuple[int, int], seed: int, shot_seconds: tuple[float, float] | None = None
+) -> Iterator[np.ndarray]:
+    """(height, width, 3) uint8 pictures: one shot, or shots as long as `shot_seconds` says, each elsewhere."""
     width, height = size
     random = np.random.default_rng(seed)
     backdrop = _backdrop(2 * height, 2 * width, random)
     grain = random.integers(-2, 3, (GRAINS, height, width, 1), dtype=np.int16)
-    things, periods = _things(random, height, width), random.uniform(300, 900, 2)
+    things, periods, phases, next_cut = _things(random, height, width), random.uniform(300, 900, 2), np.zeros(2), 0.0
     for number in range(num_frames):
-        top, side = ((1 + np.sin(number / periods)) / 2 * (height - 1, width - 1)).astype(int)
+        if shot_seconds and number >= next_cut:
+            next_cut = number + RATE * random.uniform(*shot_seconds)
+            phases, things = random.uniform(0, 6, 2), _things(random, height, width)
+        top, side = ((1 + np.sin(number / periods + phases)) / 2 * (height - 1, width - 1)).astype(int)
         picture = backdrop[top : top + height, side : side + width].astype(np.int16)
         for colour, start, speed, extent in things:
             y, x = (start + speed * number).astype(int) % (height, width)

@@ -46,7 +46,10 @@ class Source:
             raise VideoDecodeError(path, "its video is in a codec that FFmpeg does not know")
 
     def close(self) -> None:
-        self.container.close()
+        """Allowed more than once."""
+        if self.container is not None:
+            self.container.close()
+        self.container = self.stream = None
         self._close_file()
 
     @property

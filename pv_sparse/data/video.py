@@ -62,12 +62,17 @@ class SparseVideo:
             it declares none. A file that was cut off has less.
     """
 
+    _container: Any
+    _stream: Any
+    _context: Any
+
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
         """Open `path` and find its frames.
 
         Args:
             path: a local path, or a URI that iopath's global path manager can open.
-            threads: decoder threads; None is one in a DataLoader worker, and FFmpeg's own choice elsewhere.
+            threads: decoder threads; None is one in a DataLoader worker, and FFmpeg's own choice, 0, elsewhere. Damaged
+                pictures, which decoders conceal, can differ between one thread and several.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -135,14 +140,12 @@ class SparseVideo:
     def width(self) -> int:
         return self._shape[3]
 
-    @property
-    def codec(self) -> str:
-        return self._codec
-
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._is_closed = True
         self._source.close()
+        # The decoder's threads end here. Left to garbage collection, a forked worker may come to wait for them in vain.
+        self._container = self._stream = self._context = None
 
     def __enter__(self) -> Self:
         return self
@@ -159,16 +162,14 @@ class SparseVideo:
 
     def _open(self, thread_type: str = "AUTO") -> None:
         self._source = Source(self.path)
-        self._container, self._stream = self._source.container, self._source.stream
+        self._container = self._source.container
+        self._stream = self._source.stream
         self._context = self._stream.codec_context
         self._context.thread_count = self._threads
         self._context.thread_type = thread_type
-        self._skippable = "NONREF" if self._codec in SKIPPING_CODECS else "DEFAULT"
+        self.codec: str = self._context.codec.canonical_name
+        self._skippable = "NONREF" if self.codec in SKIPPING_CODECS else "DEFAULT"
         self._height, self._width = self._context.height, self._context.width
-
-    @property
-    def _codec(self) -> str:
-        return self._context.codec.canonical_name
 
     def _reopen(self, thread_type: str = "AUTO") -> None:
         """Back to the first packet, for containers that a seek does not bring there."""
@@ -187,10 +188,10 @@ class SparseVideo:
 
     def _index_of(self, table: PacketTable) -> PacketIndex | None:
         container, reorders = self._container.format.name, self._context.has_b_frames
-        if container == "avi" and self._codec == "mpeg4" and reorders and not table.has_corrupt:
+        if container == "avi" and self.codec == "mpeg4" and reorders and not table.has_corrupt:
             self._reopen()
             return index_by_kinds(scan_coded_packets(self._container, self._stream))
-        return index_packets(table, self._codec, container, reorders)
+        return index_packets(table, self.codec, container, reorders)
 
     def _count_by_decoding(self) -> None:
         frames = [(frame.pts, frame.key_frame) for frame in self._decode_all()]
@@ -232,20 +233,25 @@ class SparseVideo:
                 pictures.put(number, frame)
 
     def _read_by_seeking(self, index: PacketIndex, numbers: list[int], pictures: Pictures) -> bool:
-        """Whether the decoder did what the packets promised."""
+        """Whether the decoder did what the packets promised, without an error: what comes after one may be wrong."""
         number_of = dict(zip(index.timestamps[numbers].tolist(), numbers, strict=True))
-        for run in index.runs(numbers):
-            missing, last = set(run.timestamps), None
-            for frame in self._decode_run(index, run):
-                if frame.pts is None or (last is not None and frame.pts <= last):
-                    return False
-                last = frame.pts
-                if last in missing and not frame.is_corrupt:
-                    missing.remove(last)
-                    pictures.put(number_of[last], frame)
-            if missing:
+        with contextlib.suppress(av.FFmpegError):
+            return all(self._read_run(index, run, number_of, pictures) for run in index.runs(numbers))
+        return False
+
+    def _read_run(self, index: PacketIndex, run: Run, number_of: dict[int, int], pictures: Pictures) -> bool:
+        missing, last = set(run.timestamps), None
+        # Decoded from anything else than a sound keyframe, frames may look fine and be wrong.
+        is_started = run.key.pts < index.timestamps[0]  # cut away by an edit list
+        for frame in self._decode_run(index, run):
+            if frame.pts is None or (last is not None and frame.pts <= last):
                 return False
-        return True
+            last = frame.pts
+            is_started = is_started or (last == run.key.pts and frame.key_frame and not frame.is_corrupt)
+            if is_started and last in missing and not frame.is_corrupt:
+                missing.remove(last)
+                pictures.put(number_of[last], frame)
+        return not missing
 
     def _decode_run(self, index: PacketIndex, run: Run) -> Iterator[av.VideoFrame]:
         self._context.flush_buffers()
@@ -253,8 +259,8 @@ class SparseVideo:
             if index.packet_of.get(packet.pts, run.stop) >= run.stop:
                 break
             self._context.skip_frame = "DEFAULT" if packet.pts in run.timestamps else self._skippable
-            yield from decode(self._context, packet)
-        yield from decode(self._context, None)
+            yield from self._context.decode(packet)
+        yield from self._context.decode(None)
 
     def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[Any]:
         """The packets from `key` on. A seek that lands behind it is made good by reopening."""
