@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "C3DResNet18": "pv_sparse.models.resnet3d",
-    "EncodedVideoSparse": "pv_sparse.data.clip_sampling",
+    "EncodedVideoSparse": "pv_sparse.data.encoded_video",
     "EvaluationTransform": "pv_sparse.transforms",
     "FrameEnsemble": "pv_sparse.models.fusion",
     "HostBackbone": "pv_sparse.models.host",
@@ -23,7 +23,7 @@ _HOMES = {
     "SegmentClipSampler": "pv_sparse.data.clip_sampling",
     "SegmentNet": "pv_sparse.models.segment_net",
     "SparseVideo": "pv_sparse.data.video",
-    "SparseVideoPathHandler": "pv_sparse.data.clip_sampling",
+    "SparseVideoPathHandler": "pv_sparse.data.path_handler",
     "TemporalDifference": "pv_sparse.transforms",
     "VideoDecodeError": "pv_sparse.errors",
     "Weights": "pv_sparse.zoo.weights",
@@ -44,8 +44,12 @@ _HOMES = {
     "load_model": "pv_sparse.zoo.loading",
     "model_cost": "pv_sparse.models.cost",
     "recognize": "pv_sparse.recognition",
+    "register": "pv_sparse.plugin",
+    "registered": "pv_sparse.plugin",
     "save_model": "pv_sparse.zoo.loading",
     "segment_indices": "pv_sparse.data.segments",
+    "sparse_decoding": "pv_sparse.data.factories",
+    "unregister": "pv_sparse.plugin",
 }
 _SUBPACKAGES = ("data", "models", "transforms", "zoo")
 

@@ -2,9 +2,10 @@ from pv_sparse import data as data
 from pv_sparse import models as models
 from pv_sparse import transforms as transforms
 from pv_sparse import zoo as zoo
-from pv_sparse.data.clip_sampling import EncodedVideoSparse as EncodedVideoSparse
 from pv_sparse.data.clip_sampling import SegmentClipSampler as SegmentClipSampler
-from pv_sparse.data.clip_sampling import SparseVideoPathHandler as SparseVideoPathHandler
+from pv_sparse.data.encoded_video import EncodedVideoSparse as EncodedVideoSparse
+from pv_sparse.data.factories import sparse_decoding as sparse_decoding
+from pv_sparse.data.path_handler import SparseVideoPathHandler as SparseVideoPathHandler
 from pv_sparse.data.segments import segment_indices as segment_indices
 from pv_sparse.data.video import SparseVideo as SparseVideo
 from pv_sparse.doctor import doctor as doctor
@@ -27,6 +28,9 @@ from pv_sparse.models.resnet3d import C3DResNet18 as C3DResNet18
 from pv_sparse.models.segment_net import SegmentNet as SegmentNet
 from pv_sparse.models.trn import create_trn as create_trn
 from pv_sparse.models.tsn import create_tsn as create_tsn
+from pv_sparse.plugin import register as register
+from pv_sparse.plugin import registered as registered
+from pv_sparse.plugin import unregister as unregister
 from pv_sparse.recognition import Recognition as Recognition
 from pv_sparse.recognition import Recognizer as Recognizer
 from pv_sparse.recognition import recognize as recognize

@@ -23,13 +23,23 @@ LEVELS = (
     {"zoo.state_dicts", "zoo.convert", "zoo.files", "zoo.weights"},  # records and files, which models start from
     {"models"},
     {"zoo"},
-    {"recognition"},
+    {"recognition", "plugin"},
     {"sheet", "doctor"},
     {"recognize_command"},
     {"cli"},
     {"__main__"},
 )
-HOST_MODULES = {"pv_sparse.compat", "pv_sparse.plugin", "pv_sparse.doctor", "pv_sparse.data.clip_sampling"}
+HOST_MODULES = {
+    "pv_sparse.compat",
+    "pv_sparse.plugin",
+    "pv_sparse.doctor",
+    "pv_sparse.data.clip_sampling",
+    "pv_sparse.data.encoded_video",
+    "pv_sparse.data.factories",
+    "pv_sparse.data.frame_datasets",
+    "pv_sparse.data.frame_lists",
+    "pv_sparse.data.path_handler",
+}
 HOMES_OF_EXTRAS = {"pv_sparse.models.feature_extraction"}  # timm, when one of its networks is asked for
 EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
 

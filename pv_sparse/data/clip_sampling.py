@@ -1,30 +1,20 @@
-"""The seam to the host's datasets: a clip sampler that plans, and a video that carries the plan out.
+"""The seam to the host's datasets: a clip sampler that plans, for a video that carries the plan out.
 
 A stock `LabeledVideoDataset` asks its sampler for a start and an end time and hands both to the video. Our sampler
-returns as start a number that also carries a `SegmentPlan`; our video reads the plan and decodes all of its frames in
-one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and transforms work unchanged; a stock decoder
-sees a plain number and gives the whole video, which `UniformTemporalSubsample` can thin.
+returns as start a number that also carries a `SegmentPlan`; our video (`pv_sparse.data.encoded_video`) reads the plan
+and decodes all of its frames in one pass. The sample stays an ordinary (C, T, H, W) tensor, so collating and
+transforms work unchanged; a stock decoder sees a plain number and gives the whole video, which
+`UniformTemporalSubsample` can thin.
 """
 
-import logging
-import os
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import torch
 from pytorchvideo.data.clip_sampling import ClipInfo, ClipSampler
-from pytorchvideo.data.video import Video, VideoPathHandler
-from torch import Tensor
 
 from pv_sparse.data.segment_plan import SegmentPlan
-from pv_sparse.data.segments import Packets, get_rule
-from pv_sparse.data.video import SparseVideo
-from pv_sparse.errors import PvSparseError
-
-logger = logging.getLogger(__name__)
-
-DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
+from pv_sparse.data.segments import RULES, Packets, get_rule
 
 
 class PlannedStart(Fraction):
@@ -44,16 +34,25 @@ class PlannedStart(Fraction):
 
 
 class SegmentClipSampler(ClipSampler):
-    """Frames from segments spread over the whole video, as one clip a video.
+    """Frames from segments spread over the whole video, as one clip or several.
 
     For `clip_sampler=` of the host's datasets, together with `SparseVideoPathHandler`. A sample gains the keys
     `frame_indices` ((T,) int64), `frame_times_seconds` ((T,) float64, from the video's first frame) and
     `video_num_frames` (int). Random rules draw from torch's global generator, which DataLoader seeds in each worker.
 
+    Clips and augmentations come one after another, in the host's order: every augmentation of a clip before the next
+    clip. The augmentations of a clip show the same frames, which the host decodes once. Of a random rule every clip is
+    a draw of its own; other rules spread their clips over the video, each with frames of its own (see `SegmentPlan`).
+
+    With `num_segments=None` T differs between videos: take `batch_size=1`, or a `collate_fn` that makes lists.
+
     Args:
-        num_segments: S.
+        num_segments: S. None: one segment for every `every_seconds`, or, without those, every frame of the video.
         frames_per_segment: L, consecutive frames in each; T = S * L, times the views of a rule that has several.
         rule: of `segment_indices`: `center` for evaluation, `random` for training, or an original's.
+        clips_per_video: samples with different frames from each video.
+        augs_per_clip: samples with the same frames from each clip, for transforms that draw or go by `aug_index`.
+        every_seconds: with `num_segments=None`: seconds of video for each segment, so that 1.0 gives a frame a second.
         mode: another word for `rule`.
         snap: `keyframe` takes a keyframe of each segment that has one: cheaper, see `segment_indices`.
         decode_budget: at most so many frames past a keyframe, where a segment has such frames.
@@ -61,15 +60,19 @@ class SegmentClipSampler(ClipSampler):
         clip_duration: taken and not used, since recipes of the host pass it to every sampler: segments span the video.
 
     Raises:
-        ValueError: a count below 1, an unknown rule or policy, or a `rule` and a `mode` that differ.
+        ValueError: a count below 1, an unknown rule or policy, a `rule` and a `mode` that differ, `every_seconds`
+            together with a number of segments, or several clips of a rule that has views of its own instead.
     """
 
     def __init__(
         self,
-        num_segments: int = 8,
+        num_segments: int | None = 8,
         frames_per_segment: int = 1,
         rule: str = "center",
+        clips_per_video: int = 1,
+        augs_per_clip: int = 1,
         *,
+        every_seconds: float | None = None,
         mode: str | None = None,
         snap: str | None = None,
         decode_budget: int | None = None,
@@ -80,136 +83,70 @@ class SegmentClipSampler(ClipSampler):
         if mode is not None and rule not in ("center", mode):
             raise ValueError(f"rule={rule!r} and mode={mode!r} mean the same: give one of them")
         self.rule = mode or rule
-        self.num_segments = num_segments
+        self.num_segments, self.every_seconds = num_segments, every_seconds
         self.frames_per_segment = frames_per_segment
+        self.clips_per_video, self.augs_per_clip = clips_per_video, augs_per_clip
         self.snap, self.decode_budget = snap, decode_budget
         self.short = short
-        # Wrong arguments are told here, not in a worker in mid-epoch.
-        self.plan(seed=0).indices_of(max(1, num_segments + frames_per_segment), Packets())
+        self._num_given = 0
+        self._plan = self.plan(seed=0)
+        self._check()
 
     def __call__(
         self,
-        last_clip_end_time: float | Fraction | None,
+        last_clip_end_time: float | Fraction | list[Any] | None,
         video_duration: float | Fraction,
         annotation: dict[str, Any] | None = None,
     ) -> ClipInfo:
-        """The one clip of a video; `last_clip_end_time` is not used. The annotation receives the keys named above."""
-        start = PlannedStart(self.plan(self._draw_seed()), annotation)
-        return ClipInfo(start, video_duration, clip_index=0, aug_index=0, is_last_clip=True)
+        """The next clip of a video; `last_clip_end_time` is not used. The annotation receives the keys named above."""
+        clip_index, aug_index = divmod(self._num_given, self.augs_per_clip)
+        if aug_index == 0:
+            self._plan = self.plan(self._draw_seed(), clip_index)
+        self._num_given = (self._num_given + 1) % (self.clips_per_video * self.augs_per_clip)
+        start = PlannedStart(self._plan, annotation)
+        return ClipInfo(start, video_duration, clip_index, aug_index, is_last_clip=self._num_given == 0)
 
-    def plan(self, seed: int) -> SegmentPlan:
-        """The plan of one clip; random rules draw from `seed`."""
+    def reset(self) -> None:
+        """Begin with the first clip again, of the next video; allowed at any time."""
+        self._num_given = 0
+
+    def plan(self, seed: int, clip: int = 0) -> SegmentPlan:
+        """The plan of clip number `clip` of a video; random rules draw from `seed`, and for every clip alike."""
+        is_spread = not get_rule(self.rule).is_random
         return SegmentPlan(
-            self.num_segments, self.frames_per_segment, self.rule, self.short, seed, self.snap, self.decode_budget
+            self.num_segments,
+            self.frames_per_segment,
+            self.rule,
+            self.short,
+            seed,
+            self.snap,
+            self.decode_budget,
+            self.every_seconds,
+            clip=clip if is_spread else 0,
+            num_clips=self.clips_per_video if is_spread else 1,
         )
 
     def _draw_seed(self) -> int:
         """Rules without chance leave the random state of the user's program alone."""
         return int(torch.randint(2**62, ())) if get_rule(self.rule).is_random else 0
 
+    def _check(self) -> None:
+        """Wrong arguments are told here, not in a worker in mid-epoch."""
+        for name in ("clips_per_video", "augs_per_clip"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be at least 1")
+        if self.every_seconds is not None and (self.num_segments is not None or self.every_seconds <= 0):
+            raise ValueError(
+                f"every_seconds={self.every_seconds} with num_segments={self.num_segments} is not allowed: "
+                "give seconds above 0 and num_segments=None, or num_segments alone"
+            )
+        if (self.clips_per_video > 1 or self.num_segments is None) and not get_rule(self.rule).is_whole:
+            raise ValueError(
+                f"rule={self.rule!r} has views of its own, not {self.clips_per_video} clips of {self.num_segments} "
+                f"segments: take one of {', '.join(sorted(name for name, rule in RULES.items() if rule.is_whole))}"
+            )
+        enough = self.clips_per_video * (self.num_segments or 1) + self.frames_per_segment
+        self._plan.indices_of(max(1, enough), Packets())
+
     def __repr__(self) -> str:
         return f"SegmentClipSampler({self.num_segments}, {self.frames_per_segment}, rule={self.rule!r})"
-
-
-class EncodedVideoSparse(Video):
-    """A video file behind the host's `Video` interface, decoded by `SparseVideo`.
-
-    Args:
-        file: the video's path.
-        video_name: its name in samples; None is the file's name.
-        decode_audio: taken and not used: audio is not decoded.
-        decode_video: False gives no frames either.
-        dtype: of the clips, `float32` as the host's own decoders give them, or `uint8`; 0 to 255 both.
-    """
-
-    def __init__(
-        self,
-        file: str | os.PathLike[str],
-        video_name: str | None = None,
-        decode_audio: bool = False,
-        decode_video: bool = True,
-        dtype: str = "float32",
-    ):
-        self._video = SparseVideo(file)
-        self._name = video_name or Path(file).name
-        self._decode_video = decode_video
-        self._dtype = _checked_dtype(dtype)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def duration(self) -> Fraction:
-        """Seconds from the start of the first frame to the end of the last."""
-        return self._video.duration_seconds
-
-    def get_clip(self, start_sec: float | Fraction, end_sec: float | Fraction) -> dict[str, Tensor | None]:
-        """The frames that a `PlannedStart` plans, or, for plain times, all that are shown in [start_sec, end_sec).
-
-        Returns:
-            `video`: (3, T, H, W), 0 to 255, contiguous, or None where no frame lies in that time; `audio`: None.
-
-        Raises:
-            VideoDecodeError: a frame that cannot be decoded.
-        """
-        if not self._decode_video:
-            return {"video": None, "audio": None}
-        if isinstance(start_sec, PlannedStart):
-            indices = start_sec.plan.indices(self._video)
-            start_sec.annotation.update(self._sample_keys(indices))
-        else:
-            indices = torch.tensor(self._video.frames_between(start_sec, end_sec))
-        if not len(indices):
-            return {"video": None, "audio": None}
-        frames = self._video.frames_at(indices)
-        return {"video": frames.transpose(0, 1).to(self._dtype).contiguous(), "audio": None}
-
-    def close(self) -> None:
-        self._video.close()
-
-    def _sample_keys(self, indices: Tensor) -> dict[str, Any]:
-        return {
-            "frame_indices": indices,
-            "frame_times_seconds": self._video.frame_times_seconds[indices],
-            "video_num_frames": self._video.num_frames,
-        }
-
-
-class SparseVideoPathHandler(VideoPathHandler):
-    """Has a dataset of the host decode with `SparseVideo`: `dataset.video_path_handler = SparseVideoPathHandler()`.
-
-    Args:
-        dtype: of the clips, `float32` as the host's own decoders give them, or `uint8` (a quarter of the memory between
-            workers and the training loop); 0 to 255 both.
-    """
-
-    def __init__(self, dtype: str = "float32"):
-        super().__init__()
-        _checked_dtype(dtype)
-        self.dtype = dtype
-
-    def video_from_path(
-        self,
-        filepath: str | os.PathLike[str],
-        decode_audio: bool = False,
-        decoder: str = "sparse",
-        fps: int = 30,
-        decode_video: bool = True,
-    ) -> EncodedVideoSparse:
-        """The video at `filepath`. `decoder` and `fps` are the host's, and not used: the decoder is ours.
-
-        The host drops videos that do not open without a word, unless its own log is at debug level; here the reason is
-        logged as a warning first.
-        """
-        try:
-            return EncodedVideoSparse(filepath, decode_audio=decode_audio, decode_video=decode_video, dtype=self.dtype)
-        except (PvSparseError, OSError) as error:
-            logger.warning("left out: %s", error)
-            raise
-
-
-def _checked_dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise ValueError(f"dtype={name!r} is not allowed: choose one of {', '.join(DTYPES)}")
-    return DTYPES[name]

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from iopath.common.file_io import g_pathmgr
@@ -16,15 +16,19 @@ from pv_sparse.errors import VideoDecodeError
 class Source:
     """An open video file: its container, its first video stream, and what must be closed after them.
 
+    `file` holds the video instead of `path`, which then only names it; it is read from its start and left open.
+
     Raises:
         FileNotFoundError: there is no such file.
         VideoDecodeError: it is not a video.
     """
 
-    def __init__(self, path: str):
-        self._file = None if _is_local(path) else g_pathmgr.open(path, "rb")
+    def __init__(self, path: str, file: BinaryIO | None = None):
+        self._file = None if file is not None or _is_local(path) else g_pathmgr.open(path, "rb")
+        if file is not None:
+            file.seek(0)
         try:
-            self.container: Any = _open_container(self._file or path)
+            self.container: Any = _open_container(file or self._file or path)
         except av.FFmpegError as error:
             self._close_file()
             is_no_video = isinstance(error, av.error.InvalidDataError)

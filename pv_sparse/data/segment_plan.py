@@ -31,25 +31,36 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """The arguments of `segment_indices` for one clip, its random draw included, before the video's length is known."""
+    """The arguments of `segment_indices` for one clip, its random draw included, before the video's length is known.
 
-    num_segments: int = 8
+    `num_segments` None: as many segments as the video has times `every_seconds`, rounded, at least one; without
+    `every_seconds`, as many as it has frames.
+
+    Of `num_clips` clips this is number `clip`: the video is divided into `num_clips * num_segments` segments, which are
+    dealt out in turn. Each clip spans the video, and, where there are frames enough, no two of them look at the same
+    place; of `center`, clip c of n looks at the part (c + 1/2) / n of each of `num_segments` segments.
+    """
+
+    num_segments: int | None = 8
     frames_per_segment: int = 1
     rule: str = "center"
     short: str | None = None
     seed: int = 0
     snap: str | None = None
     decode_budget: int | None = None
+    every_seconds: float | None = None
+    clip: int = 0
+    num_clips: int = 1
 
     def indices(self, video: FrameSource) -> Tensor:
         """The T frame numbers for this video, (T,) int64; the same on every call."""
-        return self.indices_of(video.num_frames, video.packets)
+        return self.indices_of(video.num_frames, video.packets, video.duration_seconds)
 
-    def indices_of(self, num_frames: int, packets: Packets) -> Tensor:
+    def indices_of(self, num_frames: int, packets: Packets, duration_seconds: float | Fraction = 0) -> Tensor:
         """As `indices`, for a video of which only this is known."""
-        return segment_indices(
+        indices = segment_indices(
             num_frames,
-            self.num_segments,
+            self.num_clips * self._segments_in(num_frames, duration_seconds),
             self.frames_per_segment,
             self.rule,
             torch.Generator().manual_seed(self.seed),
@@ -57,4 +68,10 @@ class SegmentPlan:
             snap=self.snap,
             decode_budget=self.decode_budget,
             packets=packets,
-        ).flatten()
+        )
+        return indices[self.clip :: self.num_clips].flatten()
+
+    def _segments_in(self, num_frames: int, duration_seconds: float | Fraction) -> int:
+        if self.num_segments is not None:
+            return self.num_segments
+        return num_frames if self.every_seconds is None else max(1, round(duration_seconds / self.every_seconds))

@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
@@ -49,18 +49,21 @@ class SparseVideo:
             it declares none. A file that was cut off has less.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None, file: BinaryIO | None = None):
         """Open `path` and find its frames.
 
         Args:
             path: a local path, or a URI that iopath's global path manager can open.
             threads: decoder threads; None is one in a DataLoader worker, and FFmpeg's own choice elsewhere.
+            file: holds the video in place of `path`, which then only names it: a binary file object that can seek. It
+                is read from its start, and left open.
 
         Raises:
             FileNotFoundError: there is no such file.
             VideoDecodeError: it is not a video, or no frame of it can be decoded.
         """
         self.path = os.fspath(path)
+        self._file = file
         self._threads = _threads_for_context() if threads is None else threads
         self._is_closed = False
         self._reformatter = av.video.reformatter.VideoReformatter()
@@ -133,7 +136,7 @@ class SparseVideo:
     # Opening
 
     def _open(self, thread_type: str = "AUTO") -> None:
-        self._source = Source(self.path)
+        self._source = Source(self.path, self._file)
         self._container, self._stream = self._source.container, self._source.stream
         self._context = self._stream.codec_context
         self._context.thread_count = self._threads
