@@ -31,7 +31,7 @@ _HOMES = {
     "SegmentSubsample": "pv_sparse.transforms",
     "SparseVideo": "pv_sparse.data.video",
     "SparseVideoDataset": "pv_sparse.data.dataset",
-    "SparseVideoPathHandler": "pv_sparse.data.encoded_video",
+    "SparseVideoPathHandler": "pv_sparse.data.path_handler",
     "TemporalDifference": "pv_sparse.transforms",
     "TenCrop": "pv_sparse.transforms",
     "ThreeCrop": "pv_sparse.transforms",

@@ -4,7 +4,7 @@ from pv_sparse import transforms as transforms
 from pv_sparse import zoo as zoo
 from pv_sparse.data.clip_sampling import SegmentClipSampler as SegmentClipSampler
 from pv_sparse.data.encoded_video import EncodedVideoSparse as EncodedVideoSparse
-from pv_sparse.data.encoded_video import SparseVideoPathHandler as SparseVideoPathHandler
+from pv_sparse.data.path_handler import SparseVideoPathHandler as SparseVideoPathHandler
 from pv_sparse.data.segments import segment_indices as segment_indices
 from pv_sparse.data.video import SparseVideo as SparseVideo
 from pv_sparse.doctor import doctor as doctor

@@ -1,85 +1,62 @@
-"""Names of ours inside the host, by choice and for a time: `decoder="sparse"`, `make_clip_sampler("segment", ...)`.
+"""The names that people type in recipes of the host, added while they are wanted and taken away without a trace.
 
-Three functions of the host are replaced by ones that know our names and hand everything else on. What was there comes
-back, unless somebody else has replaced it since.
+While registered:
 
-Worker processes that start fresh (spawn, forkserver) do not inherit this. So while it is registered, a data set of the
-host carries the registration with it when it is sent to one, and there it is registered before the data set is used.
+* `pytorchvideo.data.make_clip_sampler("segment", ...)` is `SegmentClipSampler(...)`, by position or by keyword;
+* `decoder="sparse"` decodes with `SparseVideo`, in the host's datasets and in `EncodedVideo.from_path`; the host reads
+  the file into memory first (`sparse_decoding(dataset)` does not);
+* a `LabeledVideoDataset` with `decoder="sparse"` brings the registration along where it is pickled, so that workers
+  which start afresh (spawn, forkserver) have it too. Without it the host would drop every video without a word.
+
+The registration is needed for as long as such a dataset is read. What a program took before, as with
+`from pytorchvideo.data import make_clip_sampler`, stays as it was: register first. Datasets of other kinds that open
+videos with `decoder="sparse"` in spawned workers need a `register()` there: at the top of the program's module, or in a
+`worker_init_fn`.
 """
 
-import os
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from pytorchvideo import data as host_data
-from pytorchvideo.data import LabeledVideoDataset, clip_sampling
+import pytorchvideo.data as host
+from pytorchvideo.data import LabeledVideoDataset, clip_sampling, encoded_video
 from pytorchvideo.data.clip_sampling import ClipSampler
-from pytorchvideo.data.encoded_video import EncodedVideo
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.data.encoded_video import EncodedVideoSparse
-from pv_sparse.data.factories import make_sendable
+from pv_sparse.errors import PvSparseError
 
-DECODER, SAMPLING = "sparse", "segment"
-
-
-class _Registration:
-    """How often it was asked for, and what was there before."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.count = 0
-        self.replaced: list[tuple[ModuleType | type, str, Any, Any]] = []
-
-    def replace(self, owner: ModuleType | type, name: str, wrap: Callable[[Any], Any]) -> None:
-        before = vars(owner).get(name)
-        ours = wrap(getattr(owner, name))
-        setattr(owner, name, ours)
-        self.replaced.append((owner, name, before, ours))
-
-    def restore(self) -> None:
-        for owner, name, before, ours in reversed(self.replaced):
-            if vars(owner).get(name) is not ours:
-                continue  # Somebody else's by now.
-            if before is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
-        self.replaced.clear()
-
-
-_REGISTRATION = _Registration()
+SAMPLER, DECODER = "segment", "sparse"
 
 
 def register() -> None:
-    """Have the host know `decoder="sparse"` and `make_clip_sampler("segment", num_segments, ...)`.
+    """Add the names above. Calls are counted: as many `unregister()` take them away.
 
-    Counted: as many `unregister()` undo it. Allowed from any thread.
+    Raises:
+        PvSparseError: the host, or another plugin in it, has one of the names already.
     """
-    with _REGISTRATION.lock:
-        _REGISTRATION.count += 1
-        if _REGISTRATION.count > 1:
-            return
-        _REGISTRATION.replace(EncodedVideo, "from_path", _wrap_from_path)
-        for module in (host_data, clip_sampling):
-            _REGISTRATION.replace(module, "make_clip_sampler", _wrap_make_clip_sampler)
-        _REGISTRATION.replace(LabeledVideoDataset, "__reduce__", _wrap_reduce)
+    with _state.lock:
+        if not _state.count:
+            _check_free()
+            _state.patches = [_put(owner, name, wrap) for owner, name, wrap in _replacements()]
+        _state.count += 1
 
 
 def unregister() -> None:
-    """Undo one `register()`; without one, nothing happens."""
-    with _REGISTRATION.lock:
-        _REGISTRATION.count = max(0, _REGISTRATION.count - 1)
-        if _REGISTRATION.count == 0:
-            _REGISTRATION.restore()
+    """Undo one `register()`; the last one gives the host its own objects back. Without any, nothing happens."""
+    with _state.lock:
+        _state.count = max(0, _state.count - 1)
+        if not _state.count:
+            for patch in _state.patches:
+                patch.undo()
+            _state.patches = []
 
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """`register()` for a block."""
+    """`register()` for the time of a `with` block."""
     register()
     try:
         yield
@@ -87,36 +64,106 @@ def registered() -> Iterator[None]:
         unregister()
 
 
-def _wrap_from_path(original: Any) -> "classmethod[EncodedVideo, ..., Any]":
-    def from_path(
-        cls: type[EncodedVideo], file_path: str | os.PathLike[str], *args: Any, **kwargs: Any
-    ) -> EncodedVideo | EncodedVideoSparse:
-        if DECODER in (kwargs.get("decoder"), *args[-1:]):
-            return EncodedVideoSparse(file_path)
-        return original(file_path, *args, **kwargs)
+class _Patch(NamedTuple):
+    owner: Any
+    name: str
+    original: Any  # None where the owner had no such attribute of its own
+    ours: Any
 
-    from_path.__doc__ = f"{original.__doc__}\n\nDecoder {DECODER!r}: that of pv_sparse."
-    return classmethod(from_path)
+    def undo(self) -> None:
+        """Only where ours is still in place: somebody who wrapped it since keeps theirs, around an idle one of ours."""
+        if vars(self.owner).get(self.name) is not self.ours:
+            return
+        if self.original is None:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
 
 
-def _wrap_make_clip_sampler(original: Callable[..., ClipSampler]) -> Callable[..., ClipSampler]:
-    def make_clip_sampler(sampling_type: str, *args: Any) -> ClipSampler:
-        return SegmentClipSampler(*args) if sampling_type == SAMPLING else original(sampling_type, *args)
+class _State:
+    """The host's modules are one for all threads of a process, and so is this."""
 
-    make_clip_sampler.__doc__ = f"{original.__doc__}\n\n{SAMPLING!r}: pv_sparse.SegmentClipSampler."
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.count = 0
+        self.patches: list[_Patch] = []
+
+
+_state = _State()
+
+
+def _replacements() -> list[tuple[Any, str, Callable[[Any], Any]]]:
+    return [
+        (host, "make_clip_sampler", _with_segment),
+        (clip_sampling, "make_clip_sampler", _with_segment),
+        (encoded_video, "select_video_class", _with_sparse),
+        (LabeledVideoDataset, "__reduce_ex__", _with_registration),
+    ]
+
+
+def _put(owner: Any, name: str, wrap: Callable[[Any], Any]) -> _Patch:
+    original = vars(owner).get(name)
+    ours = wrap(getattr(owner, name))
+    setattr(owner, name, ours)
+    return _Patch(owner, name, original, ours)
+
+
+def _check_free() -> None:
+    for call, name in (
+        (clip_sampling.make_clip_sampler, SAMPLER),
+        (host.make_clip_sampler, SAMPLER),
+        (encoded_video.select_video_class, DECODER),
+    ):
+        if _knows(call, name):
+            raise PvSparseError(
+                f"{call.__module__}.{call.__name__} knows {name!r} already, and not from pv_sparse: nothing was "
+                "changed; take SegmentClipSampler and sparse_decoding(dataset), which need no registration"
+            )
+
+
+def _knows(call: Callable[[str], Any], name: str) -> bool:
+    """A name that is known gives an object, or an error about arguments that lack."""
+    try:
+        call(name)
+    except (NotImplementedError, KeyError, ValueError):
+        return False
+    except TypeError:
+        return True
+    return True
+
+
+def _with_segment(original: Callable[..., ClipSampler]) -> Callable[..., ClipSampler]:
+    @functools.wraps(original)
+    def make_clip_sampler(sampling_type: str, *args: Any, **arguments: Any) -> ClipSampler:
+        if sampling_type == SAMPLER and _state.count:
+            return SegmentClipSampler(*args, **arguments)
+        return original(sampling_type, *args, **arguments)
+
     return make_clip_sampler
 
 
-def _wrap_reduce(original: Any) -> Callable[[LabeledVideoDataset], tuple[Any, ...]]:
-    def __reduce__(self: LabeledVideoDataset) -> tuple[Any, ...]:  # noqa: N807
-        make_sendable(self)
-        return _registered_copy, (type(self),), dict(vars(self))
+def _with_sparse(original: Callable[[str], Any]) -> Callable[[str], Any]:
+    @functools.wraps(original)
+    def select_video_class(decoder: str) -> Any:
+        return EncodedVideoSparse if decoder == DECODER and _state.count else original(decoder)
 
-    return __reduce__
+    return select_video_class
 
 
-def _registered_copy(kind: type[LabeledVideoDataset]) -> LabeledVideoDataset:
-    """In the process that receives a data set, before it is filled."""
-    if _REGISTRATION.count == 0:
-        register()
-    return object.__new__(kind)
+def _with_registration(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __reduce_ex__(dataset: Any, protocol: int) -> Any:  # noqa: N807
+        reduced = original(dataset, protocol)
+        if dataset._decoder != DECODER or not _state.count:
+            return reduced
+        build, arguments, *rest = reduced
+        return _build_registered, (build, arguments), *rest
+
+    return __reduce_ex__
+
+
+def _build_registered(build: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Where a dataset that needs the names is unpickled, they are there."""
+    with _state.lock:
+        if not _state.count:
+            register()
+    return build(*arguments)

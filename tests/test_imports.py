@@ -37,6 +37,9 @@ HOST_MODULES = {
     "pv_sparse.data.clip_sampling",
     "pv_sparse.data.encoded_video",
     "pv_sparse.data.factories",
+    "pv_sparse.data.frame_datasets",
+    "pv_sparse.data.frame_lists",
+    "pv_sparse.data.path_handler",
 }
 HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
     "pv_sparse.data.corpus_index",  # pyarrow

@@ -11,14 +11,14 @@ from pv_sparse.data.annotations import read_videos as read_videos
 from pv_sparse.data.clip_sampling import SegmentClipSampler as SegmentClipSampler
 from pv_sparse.data.dataset import SparseVideoDataset as SparseVideoDataset
 from pv_sparse.data.encoded_video import EncodedVideoSparse as EncodedVideoSparse
-from pv_sparse.data.encoded_video import SparseVideoPathHandler as SparseVideoPathHandler
-from pv_sparse.data.factories import Charades as Charades
 from pv_sparse.data.factories import Hmdb51 as Hmdb51
 from pv_sparse.data.factories import Kinetics as Kinetics
-from pv_sparse.data.factories import SSv2 as SSv2
 from pv_sparse.data.factories import Ucf101 as Ucf101
 from pv_sparse.data.factories import labeled_video_dataset as labeled_video_dataset
 from pv_sparse.data.factories import sparse_decoding as sparse_decoding
+from pv_sparse.data.frame_datasets import Charades as Charades
+from pv_sparse.data.frame_datasets import SSv2 as SSv2
 from pv_sparse.data.frame_folder import FrameFolder as FrameFolder
+from pv_sparse.data.path_handler import SparseVideoPathHandler as SparseVideoPathHandler
 from pv_sparse.data.segments import segment_indices as segment_indices
 from pv_sparse.data.video import SparseVideo as SparseVideo

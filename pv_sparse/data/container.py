@@ -19,14 +19,18 @@ from pv_sparse.errors import VideoDecodeError
 class Source:
     """An open video file: its container, its first video stream, and what must be closed after them.
 
+    `file` holds the video instead of `path`, which then only names it; it is read from its start and left open.
+
     Raises:
         FileNotFoundError: there is no such file.
         VideoDecodeError: it is not a video.
     """
 
-    def __init__(self, path: str):
-        self._path = path
-        self._file = None if _is_local(path) else g_pathmgr.open(path, "rb")
+    def __init__(self, path: str, file: BinaryIO | None = None):
+        self._path, self._is_ours = path, file is None
+        if file is not None:
+            file.seek(0)
+        self._file = file if file is not None or _is_local(path) else g_pathmgr.open(path, "rb")
         try:
             self.container: Any = _open_container(self._file or path)
         except av.FFmpegError as error:
@@ -74,7 +78,7 @@ class Source:
             self._file.seek(place)
 
     def _close_file(self) -> None:
-        if self._file is not None:
+        if self._file is not None and self._is_ours:
             self._file.close()
 
 

@@ -1,30 +1,29 @@
-"""Our decoder behind the host's `Video` interface, and the handler that puts it into a dataset of the host."""
+"""A video file behind the host's `Video` interface."""
 
-import logging
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO
 
 import torch
-from pytorchvideo.data.video import Video, VideoPathHandler
+from pytorchvideo.data.video import Video
 from torch import Tensor
 
 from pv_sparse.data.clip_sampling import PlannedStart
 from pv_sparse.data.opening import open_frames
 from pv_sparse.data.segment_plan import FrameSource
-from pv_sparse.errors import PvSparseError
-
-logger = logging.getLogger(__name__)
+from pv_sparse.data.video import SparseVideo
 
 DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
+
+_OF_THE_PARENT: list[FrameSource] = []
 
 
 class EncodedVideoSparse(Video):
     """A video file, or a folder of pictures, behind the host's `Video` interface, decoded by ours.
 
     Args:
-        file: the video's path, or its frames.
+        file: the video's path, or the file itself, opened in binary mode.
         video_name: its name in samples; None is the file's name.
         decode_audio: taken and not used: audio is not decoded.
         decode_video: False gives no frames either.
@@ -33,50 +32,50 @@ class EncodedVideoSparse(Video):
 
     Raises:
         FileNotFoundError: there is no such file.
-        VideoDecodeError: it is not a video.
+        VideoDecodeError: it is not a video, or no frame of it can be decoded.
+        ValueError: an unknown dtype.
     """
 
     def __init__(
         self,
-        file: str | os.PathLike[str] | FrameSource,
+        file: str | os.PathLike[str] | BinaryIO,
         video_name: str | None = None,
         decode_audio: bool = False,
         decode_video: bool = True,
         dtype: str = "float32",
         rate: float = 30,
     ):
-        self._video = open_frames(file, rate=rate) if isinstance(file, (str, os.PathLike)) else file
-        self._name = video_name or Path(self._video.path).name
+        self._dtype, self._rate = checked_dtype(dtype), rate
         self._decode_video = decode_video
-        self._dtype = checked_dtype(dtype)
+        self._file = file
+        self._name = video_name or Path(str(getattr(file, "name", file))).name
+        self._open()
 
     @classmethod
     def from_path(
         cls,
         file_path: str | os.PathLike[str],
-        *,
-        decode_video: bool = True,
         decode_audio: bool = False,
+        decode_video: bool = True,
         decoder: str = "sparse",  # noqa: ARG003
         dtype: str = "float32",
-    ) -> Self:
-        """The video at `file_path`, as `EncodedVideo.from_path` of the host; `decoder` is taken and not used."""
+    ) -> "EncodedVideoSparse":
+        """The video at `file_path`, as the host's `EncodedVideo.from_path`; `decoder` is taken and not used."""
         return cls(file_path, decode_audio=decode_audio, decode_video=decode_video, dtype=dtype)
 
     @property
     def name(self) -> str:
-        """As in samples."""
         return self._name
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames per second."""
-        return self._video.average_rate
 
     @property
     def duration(self) -> Fraction:
         """Seconds from the start of the first frame to the end of the last."""
         return self._video.duration_seconds
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second over the whole video."""
+        return self._video.average_rate
 
     def get_clip(self, start_sec: float | Fraction, end_sec: float | Fraction) -> dict[str, Tensor | None]:
         """The frames that a `PlannedStart` plans, or, for plain times, all that are shown in [start_sec, end_sec).
@@ -89,22 +88,42 @@ class EncodedVideoSparse(Video):
         """
         if not self._decode_video:
             return {"video": None, "audio": None}
+        self._reopen_in_fork()
+        indices = indices_of_clip(self._video, start_sec, end_sec)
         if isinstance(start_sec, PlannedStart):
-            indices = start_sec.plan.indices(self._video)
             start_sec.annotation.update(sample_keys(self._video, indices))
-        else:
-            indices = torch.tensor(self._video.frames_between(start_sec, end_sec))
-        if not len(indices):
-            return {"video": None, "audio": None}
-        frames = self._video.frames_at(indices)
-        return {"video": frames.transpose(0, 1).to(self._dtype).contiguous(), "audio": None}
+        return clip_of(self._video, indices, self._dtype)
 
     def close(self) -> None:
         self._video.close()
 
+    def _open(self) -> None:
+        self._video: FrameSource
+        if isinstance(self._file, (str, os.PathLike)):
+            self._video = open_frames(self._file, rate=self._rate)
+        else:
+            self._video = SparseVideo(self._name, file=self._file)
+        self._process = os.getpid()
+
+    def _reopen_in_fork(self) -> None:
+        """A forked worker would share the place in the file with its parent, and lacks the decoder's threads.
+
+        The parent's decoder is kept, since freeing it would wait for those threads.
+        """
+        if self._process != os.getpid():
+            _OF_THE_PARENT.append(self._video)
+            self._open()
+
+
+def indices_of_clip(video: FrameSource, start_sec: float | Fraction, end_sec: float | Fraction) -> Tensor:
+    """The frames that a `PlannedStart` plans, or, for plain times, all in [start_sec, end_sec): (T,) int64."""
+    if isinstance(start_sec, PlannedStart):
+        return start_sec.plan.indices(video)
+    return torch.tensor(video.frames_between(start_sec, end_sec), dtype=torch.int64)
+
 
 def sample_keys(video: FrameSource, indices: Tensor) -> dict[str, Any]:
-    """What a sample says of its frames: their numbers, when they are shown, and of how many."""
+    """What a sample says of its frames."""
     return {
         "frame_indices": indices,
         "frame_times_seconds": video.frame_times_seconds[indices],
@@ -112,40 +131,16 @@ def sample_keys(video: FrameSource, indices: Tensor) -> dict[str, Any]:
     }
 
 
-class SparseVideoPathHandler(VideoPathHandler):
-    """Has a dataset of the host decode with `SparseVideo`: `dataset.video_path_handler = SparseVideoPathHandler()`.
-
-    Args:
-        dtype: of the clips, `float32` as the host's own decoders give them, or `uint8` (a quarter of the memory between
-            workers and the training loop); 0 to 255 both.
-    """
-
-    def __init__(self, dtype: str = "float32"):
-        super().__init__()
-        checked_dtype(dtype)
-        self.dtype = dtype
-
-    def video_from_path(
-        self,
-        filepath: str | os.PathLike[str],
-        decode_audio: bool = False,
-        decoder: str = "sparse",
-        fps: int = 30,
-        decode_video: bool = True,
-    ) -> EncodedVideoSparse:
-        """The video at `filepath`, a file or a folder of pictures at `fps`. `decoder` is the host's, and not used.
-
-        The host drops videos that do not open without a word, unless its own log is at debug level; here the reason is
-        logged as a warning first.
-        """
-        try:
-            return EncodedVideoSparse(filepath, decode_video=decode_video, dtype=self.dtype, rate=fps)
-        except (PvSparseError, OSError) as error:
-            logger.warning("left out: %s", error)
-            raise
+def clip_of(video: FrameSource, indices: Tensor, dtype: torch.dtype) -> dict[str, Tensor | None]:
+    """The host's form of a clip: `video` (3, T, H, W) contiguous, or None without frames; no audio."""
+    if not len(indices):
+        return {"video": None, "audio": None}
+    frames = video.frames_at(indices)
+    return {"video": frames.transpose(0, 1).to(dtype).contiguous(), "audio": None}
 
 
 def checked_dtype(name: str) -> torch.dtype:
+    """The dtype of this name; `ValueError` lists the names there are."""
     if name not in DTYPES:
         raise ValueError(f"dtype={name!r} is not allowed: choose one of {', '.join(DTYPES)}")
     return DTYPES[name]

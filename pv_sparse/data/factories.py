@@ -1,230 +1,136 @@
-"""The host's data sets with our decoder: the same names, the same arguments, the same samples.
+"""The host's dataset factories, with our decoder behind them; `sparse_decoding` for a dataset that is there already."""
 
-`decode_audio` and `decoder` are taken, since programs pass them, and not used: audio is not decoded, and the decoder is
-ours. The data sets can be sent to spawned workers, which those of the host cannot in random order.
-"""
-
-import csv
-import json
-import os
-from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import pytorchvideo.data as host
 import torch
-from iopath.common.file_io import g_pathmgr
 from pytorchvideo.data import LabeledVideoDataset
-from pytorchvideo.data import hmdb51 as host_hmdb51
 from pytorchvideo.data.clip_sampling import ClipSampler
-from pytorchvideo.data.labeled_video_dataset import labeled_video_dataset as host_dataset
 from torch.utils.data import RandomSampler, Sampler
 
-from pv_sparse.data.clip_sampling import SegmentClipSampler
-from pv_sparse.data.encoded_video import SparseVideoPathHandler
-from pv_sparse.data.frame_lists import FrameListHandler
-from pv_sparse.errors import PvSparseError
+from pv_sparse.data.path_handler import SparseVideoPathHandler
 
-CHARADES_CLASSES = 157
-
-Transform = Callable[[dict[str, Any]], Any] | None
-Order = type[Sampler[int]]
-HostDataset = TypeVar("HostDataset", bound=LabeledVideoDataset)
-
-
-class SendableGenerator(torch.Generator):
-    """A generator that is sent to another process by its seed; torch's own cannot be sent to spawned workers."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _generator_of, (self.initial_seed(),)
-
-
-def _generator_of(seed: int) -> SendableGenerator:
-    generator = SendableGenerator()
-    generator.manual_seed(seed)
-    return generator
-
-
-def sparse_decoding(dataset: HostDataset, dtype: str = "float32") -> HostDataset:
-    """Have a data set of the host decode with ours, in workers of every kind; returns the same data set.
-
-    Args:
-        dataset: a `LabeledVideoDataset`, however it was made.
-        dtype: of clips, as in `SparseVideoPathHandler`.
-    """
-    dataset.video_path_handler = SparseVideoPathHandler(dtype)
-    make_sendable(dataset)
-    return dataset
-
-
-def make_sendable(dataset: LabeledVideoDataset) -> None:
-    """Give its random order a generator that can be sent to spawned workers. The host seeds it there, alike in all."""
-    generator = dataset._video_random_generator
-    if generator is None or isinstance(generator, SendableGenerator):
-        return
-    dataset._video_random_generator = _generator_of(generator.initial_seed())
-    dataset.video_sampler.generator = dataset._video_random_generator
+Transform = Callable[[dict[str, Any]], Any]
 
 
 def labeled_video_dataset(
     data_path: str,
     clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
+    video_sampler: type[Sampler[int]] = RandomSampler,
+    transform: Transform | None = None,
     video_path_prefix: str = "",
-    decode_audio: bool = False,
-    decoder: str = "sparse",
+    decode_audio: bool = True,
+    decoder: str = "pyav",
 ) -> LabeledVideoDataset:
-    """A list of `path label` lines, or a folder of class folders, as the host's function of this name."""
-    arguments = (data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio)
-    return sparse_decoding(host_dataset(*arguments, decoder=decoder))
+    """Videos of a list or of folders by class: the host's function of this name, and `sparse_decoding`.
 
+    `Kinetics` and `Ucf101` are this function too, as they are in the host.
 
-def Kinetics(  # noqa: N802 (the host's name)
-    data_path: str,
-    clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
-    video_path_prefix: str = "",
-    decode_audio: bool = False,
-    decoder: str = "sparse",
-) -> LabeledVideoDataset:
-    """Kinetics, as the host's function of this name: `labeled_video_dataset`."""
-    return labeled_video_dataset(
-        data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio, decoder
+    Args:
+        data_path: a file with a path and a label on each line, or a folder with a folder of videos for each class.
+        clip_sampler: `SegmentClipSampler`, or one of the host's.
+        video_sampler: a class that says in which order videos come, and which of them in which process.
+        transform: of each sample.
+        video_path_prefix: before each path of a list.
+        decode_audio: taken and not used: audio is not decoded.
+        decoder: taken and not used: the decoder is ours.
+    """
+    return sparse_decoding(
+        host.labeled_video_dataset(
+            data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio, decoder
+        )
     )
 
 
-def Ucf101(  # noqa: N802
-    data_path: str,
-    clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
-    video_path_prefix: str = "",
-    decode_audio: bool = False,
-    decoder: str = "sparse",
-) -> LabeledVideoDataset:
-    """UCF101, as the host's function of this name: `labeled_video_dataset`."""
-    return labeled_video_dataset(
-        data_path, clip_sampler, video_sampler, transform, video_path_prefix, decode_audio, decoder
-    )
+Kinetics = Ucf101 = labeled_video_dataset
 
 
 def Hmdb51(  # noqa: N802
-    data_path: str | os.PathLike[str],
+    data_path: Any,
     clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
+    video_sampler: type[Sampler[int]] = RandomSampler,
+    transform: Transform | None = None,
     video_path_prefix: str = "",
     split_id: int = 1,
     split_type: str = "train",
-    decode_audio: bool = False,
-    decoder: str = "sparse",
+    decode_audio: bool = True,
+    decoder: str = "pyav",
 ) -> LabeledVideoDataset:
-    """HMDB51 by its split files, as the host's function of this name. A label is the name of the class, as there."""
-    dataset = host_hmdb51.Hmdb51(
-        Path(data_path),
-        clip_sampler,
-        video_sampler,
-        transform,
-        video_path_prefix,
-        split_id,
-        split_type,
-        decode_audio,
-        decoder,
+    """HMDB51: the host's function of this name, and `sparse_decoding`.
+
+    Args:
+        data_path: the folder of the splits (`brush_hair_test_split1.txt` and so on).
+        split_id: 1, 2 or 3.
+        split_type: `train`, `test` or `unused`.
+        video_path_prefix: the folder of the videos.
+
+    The other arguments are those of `labeled_video_dataset`; labels are the names of the classes.
+    """
+    return sparse_decoding(
+        host.Hmdb51(
+            data_path,
+            clip_sampler,
+            video_sampler,
+            transform,
+            video_path_prefix,
+            split_id,
+            split_type,
+            decode_audio,
+            decoder,
+        )
     )
-    return sparse_decoding(dataset)
 
 
-def SSv2(  # noqa: N802
-    label_name_file: str,
-    video_label_file: str,
-    video_path_label_file: str,
-    clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
-    video_path_prefix: str = "",
-    frames_per_clip: int | None = None,
-    rand_sample_frames: bool = False,
-) -> LabeledVideoDataset:
-    """Something-Something v2 as pictures, from the host's three files, without OpenCV, in every epoch.
+def sparse_decoding(dataset: LabeledVideoDataset, dtype: str = "float32") -> LabeledVideoDataset:
+    """Have a dataset of the host decode with `SparseVideo`, and let it be sent to spawned workers.
+
+    The generator that the host gives its `RandomSampler` cannot be sent to a worker that starts afresh (spawn,
+    forkserver); one of the same state that can takes its place. The order of the videos stays what it was, the same in
+    all workers; persistent workers, which in the host repeat it, have another in each epoch.
 
     Args:
-        frames_per_clip: where given, so many frames, one from each segment, instead of what `clip_sampler` says. The
-            host's segments overlap by a frame; these do not.
-        rand_sample_frames: draws them at random, else their middles.
+        dataset: a `LabeledVideoDataset`, as nearly all factories of the host return; it is changed.
+        dtype: of the clips, see `SparseVideoPathHandler`.
+
+    Returns:
+        The same dataset.
+
+    Raises:
+        TypeError: another dataset, such as the host's own SSv2 and Charades.
     """
-    pictures = _pictures_by_video(_frame_rows(video_path_label_file), video_path_prefix)
-    numbers = json.loads(_text(label_name_file))
-    samples = []
-    for video in json.loads(_text(video_label_file)):
-        template = video["template"].replace("[", "").replace("]", "")
-        if template not in numbers:
-            raise PvSparseError(f"{video_label_file}: the template {template!r} is not in {label_name_file}")
-        if video["id"] in pictures:
-            samples.append((video["id"], {"label": int(numbers[template])}))
-    if frames_per_clip is not None:
-        clip_sampler = SegmentClipSampler(frames_per_clip, rule="random" if rand_sample_frames else "center")
-    return _of_frame_lists(samples, pictures, clip_sampler, video_sampler, transform)
-
-
-def Charades(  # noqa: N802
-    data_path: str,
-    clip_sampler: ClipSampler,
-    video_sampler: Order = RandomSampler,
-    transform: Transform = None,
-    video_path_prefix: str = "",
-    frames_per_clip: int | None = None,
-) -> LabeledVideoDataset:
-    """Charades as pictures, from the host's file, without OpenCV, in every epoch.
-
-    `video_label` and `label` are (157,) float32, 1.0 for each class of the video: the host's lists of numbers have
-    another length for each video, which no batch can hold.
-
-    Args:
-        frames_per_clip: where given, so many frames, evenly spaced from the first to the last, as the host's.
-    """
-    rows = _frame_rows(data_path)
-    pictures = _pictures_by_video(rows, video_path_prefix)
-    labels = {name: torch.zeros(CHARADES_CLASSES) for name in pictures}
-    for row in rows:
-        for number in row["labels"].replace('"', "").split(","):
-            if number:
-                labels[row["original_vido_id"]][int(number)] = 1.0
-    samples = [(name, {"label": label, "video_label": label}) for name, label in labels.items()]
-    if frames_per_clip is not None:
-        clip_sampler = SegmentClipSampler(frames_per_clip, rule="uniform")
-    return _of_frame_lists(samples, pictures, clip_sampler, video_sampler, transform)
-
-
-def _of_frame_lists(
-    samples: list[tuple[str, dict[str, Any]]],
-    pictures: dict[str, list[str]],
-    clip_sampler: ClipSampler,
-    video_sampler: Order,
-    transform: Transform,
-) -> LabeledVideoDataset:
-    dataset = LabeledVideoDataset(samples, clip_sampler, video_sampler, transform, decode_audio=False)
-    dataset.video_path_handler = FrameListHandler(pictures)
-    make_sendable(dataset)
+    if not isinstance(dataset, LabeledVideoDataset):
+        raise TypeError(
+            f"sparse_decoding takes the host's LabeledVideoDataset, not {type(dataset).__name__}: "
+            "pv_sparse.data has SSv2 and Charades of its own"
+        )
+    dataset.video_path_handler = SparseVideoPathHandler(dtype)
+    if dataset._video_random_generator is not None:
+        generator = _generator_with(dataset._video_random_generator.get_state().numpy().tobytes())
+        dataset._video_random_generator = dataset._video_sampler.generator = generator
     return dataset
 
 
-def _frame_rows(path: str) -> list[dict[str, str]]:
-    """original_vido_id (so spelled), video_id, frame_id, path, labels, separated by spaces."""
-    rows = list(csv.DictReader(_text(path).splitlines(), delimiter=" ", quoting=csv.QUOTE_NONE))
-    if not rows or not {"original_vido_id", "path", "labels"} <= set(rows[0]):
-        raise PvSparseError(f"{path}: its first line must be: original_vido_id video_id frame_id path labels")
-    return rows
+class _SendableGenerator(torch.Generator):
+    """A generator that is pickled as its state, and that persistent workers may seed alike in every epoch."""
+
+    _given: tuple[int | None, int] = (None, 0)
+
+    def manual_seed(self, seed: int) -> torch.Generator:
+        """In a worker, a seed that is given again stands for the next order; the same in all workers.
+
+        The host seeds each epoch with what its workers were started with: persistent workers would repeat one order.
+        """
+        last, times = self._given
+        times = times + 1 if seed == last and torch.utils.data.get_worker_info() is not None else 0
+        self._given = seed, times
+        return super().manual_seed(seed + times)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _generator_with, (self.get_state().numpy().tobytes(),)
 
 
-def _pictures_by_video(rows: list[dict[str, str]], prefix: str) -> dict[str, list[str]]:
-    pictures: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        pictures[row["original_vido_id"]].append(os.path.join(prefix, row["path"]))
-    return dict(pictures)
-
-
-def _text(path: str) -> str:
-    with g_pathmgr.open(path, "r") as file:
-        return file.read()
+def _generator_with(state: bytes) -> _SendableGenerator:
+    generator = _SendableGenerator()
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from iopath.common.file_io import g_pathmgr
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -75,7 +76,7 @@ class FrameFolder:
 
     @classmethod
     def from_pictures(cls, pictures: Sequence[str], name: str, rate: float | Fraction = 25) -> Self:
-        """RGB frames from these files, in this order; `name` stands for the folder in errors."""
+        """RGB frames from these files (iopath opens them), in this order; `name` stands for the folder in errors."""
         if not pictures:
             raise VideoDecodeError(name, "no pictures are listed for it")
         folder = cls.__new__(cls)
@@ -164,7 +165,7 @@ class FrameFolder:
     def _shape(self) -> tuple[int, int]:
         file = self._pictures[0][0]
         try:
-            with Image.open(file) as picture:
+            with g_pathmgr.open(file, "rb") as stream, Image.open(stream) as picture:
                 return picture.height, picture.width
         except (UnidentifiedImageError, OSError) as error:
             raise VideoDecodeError(self.path, f"{Path(file).name} is not a picture ({error})", frame=0) from error
@@ -176,7 +177,7 @@ class FrameFolder:
     def _picture(self, file: str, number: int) -> Tensor:
         """(3 or 1, height, width) uint8."""
         try:
-            with Image.open(file) as picture:
+            with g_pathmgr.open(file, "rb") as stream, Image.open(stream) as picture:
                 pixels = np.array(picture.convert("RGB" if self.modality == "rgb" else "L"))
         except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of them for broken pictures.
             told = f"{Path(file).name} cannot be read ({str(error) or type(error).__name__})"

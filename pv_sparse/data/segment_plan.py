@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pv_sparse.data.segments import Packets, get_rule, segment_indices
+from pv_sparse.data.segments import Packets, segment_indices
 
 Size = int | tuple[int, int]
 
@@ -29,8 +29,8 @@ class FrameSource(Protocol):
     def duration_seconds(self) -> Fraction: ...
     @property
     def average_rate(self) -> Fraction: ...
-    def frames_between(self, start_seconds: float | Fraction, end_seconds: float | Fraction) -> range: ...
     def frames_at(self, indices: Iterable[int] | Tensor | np.ndarray, size: Size | None = None) -> Tensor: ...
+    def frames_between(self, start_seconds: float | Fraction, end_seconds: float | Fraction) -> range: ...
     def close(self) -> None: ...
 
 
@@ -38,30 +38,34 @@ class FrameSource(Protocol):
 class SegmentPlan:
     """The arguments of `segment_indices` for one clip, its random draw included, before the video's length is known.
 
-    Clip `clip_index` of `num_clips`: under a rule without chance, each segment is divided into as many parts as there
-    are clips, and the clip takes its own part of each. Random rules draw each clip from its own `seed`.
+    `num_segments` None: as many segments as the video has times `every_seconds`, rounded, at least one; without
+    `every_seconds`, as many as it has frames.
+
+    Of `num_clips` clips this is number `clip`: the video is divided into `num_clips * num_segments` segments, which are
+    dealt out in turn. Each clip spans the video, and no two look at the same place unless the rule repeats itself (in
+    short videos); of `center`, clip c of n looks at the part (c + 1/2) / n of each of `num_segments` segments.
     """
 
-    num_segments: int = 8
+    num_segments: int | None = 8
     frames_per_segment: int = 1
     rule: str = "center"
     short: str | None = None
     seed: int = 0
     snap: str | None = None
     decode_budget: int | None = None
-    clip_index: int = 0
+    every_seconds: float | None = None
+    clip: int = 0
     num_clips: int = 1
 
     def indices(self, video: FrameSource) -> Tensor:
         """The T frame numbers for this video, (T,) int64; the same on every call."""
-        return self.indices_of(video.num_frames, video.packets)
+        return self.indices_of(video.num_frames, video.packets, video.duration_seconds)
 
-    def indices_of(self, num_frames: int, packets: Packets) -> Tensor:
+    def indices_of(self, num_frames: int, packets: Packets, duration_seconds: float | Fraction = 0) -> Tensor:
         """As `indices`, for a video of which only this is known."""
-        parts = 1 if get_rule(self.rule).is_random else self.num_clips
         indices = segment_indices(
             num_frames,
-            self.num_segments * parts,
+            self.num_clips * self._segments_in(num_frames, duration_seconds),
             self.frames_per_segment,
             self.rule,
             torch.Generator().manual_seed(self.seed),
@@ -70,4 +74,9 @@ class SegmentPlan:
             decode_budget=self.decode_budget,
             packets=packets,
         )
-        return indices[self.clip_index % parts :: parts].flatten()
+        return indices[self.clip :: self.num_clips].flatten()
+
+    def _segments_in(self, num_frames: int, duration_seconds: float | Fraction) -> int:
+        if self.num_segments is not None:
+            return self.num_segments
+        return num_frames if self.every_seconds is None else max(1, round(duration_seconds / self.every_seconds))

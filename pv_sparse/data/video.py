@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
@@ -66,19 +66,22 @@ class SparseVideo:
     _stream: Any
     _context: Any
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None, file: BinaryIO | None = None):
         """Open `path` and find its frames.
 
         Args:
             path: a local path, or a URI that iopath's global path manager can open.
             threads: decoder threads; None is one in a DataLoader worker, and FFmpeg's own choice, 0, elsewhere. Damaged
                 pictures, which decoders conceal, can differ between one thread and several.
+            file: holds the video in place of `path`, which then only names it: a binary file object that can seek. It
+                is read from its start, and left open.
 
         Raises:
             FileNotFoundError: there is no such file.
             VideoDecodeError: it is not a video, or no frame of it can be decoded.
         """
         self.path = os.fspath(path)
+        self._file = file
         self._threads = _threads_for_context() if threads is None else threads
         self._is_closed = False
         self._open()
@@ -161,7 +164,7 @@ class SparseVideo:
     # Opening
 
     def _open(self, thread_type: str = "AUTO") -> None:
-        self._source = Source(self.path)
+        self._source = Source(self.path, self._file)
         self._container = self._source.container
         self._stream = self._source.stream
         self._context = self._stream.codec_context
