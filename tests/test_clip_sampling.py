@@ -1,11 +1,15 @@
 """The seam: our sampler and decoder inside the host's own LabeledVideoDataset and DataLoader."""
 
+import io
 import logging
 import pickle
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from index_video import read_numbers, write_index_video
 from pytorchvideo.data import LabeledVideoDataset
 from pytorchvideo.data.clip_sampling import ClipInfo, make_clip_sampler
@@ -13,10 +17,16 @@ from pytorchvideo.data.video import VideoPathHandler
 from pytorchvideo.transforms import ApplyTransformToKey, UniformTemporalSubsample
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from pv_sparse import EncodedVideoSparse, SegmentClipSampler, SparseVideoPathHandler, segment_indices
+from pv_sparse import (
+    EncodedVideoSparse,
+    SegmentClipSampler,
+    SparseVideoPathHandler,
+    VideoDecodeError,
+    segment_indices,
+)
 from pv_sparse.data.clip_sampling import PlannedStart
 from pv_sparse.data.segment_plan import SegmentPlan
-from pv_sparse.data.segments import Packets
+from pv_sparse.data.segments import RULES, Packets
 
 LENGTHS = [60, 48, 33, 7]
 
@@ -153,6 +163,110 @@ def test_a_plan_survives_pickling_and_repeats_itself():
     assert torch.equal(plan.indices_of(100, Packets()), start.plan.indices_of(100, Packets()))
 
 
+def drawn(sampler, video, times: int) -> list[tuple]:
+    """What the host asks and gets: (clip_index, aug_index, is_last_clip, frame numbers)."""
+    infos = [sampler(last, video.duration, {}) for last in ([0.0, None, [1.0, 2.0]] * times)[:times]]
+    return [
+        (
+            info.clip_index,
+            info.aug_index,
+            info.is_last_clip,
+            info.clip_start_sec.plan.indices_of(60, Packets()).tolist(),
+        )
+        for info in infos
+    ]
+
+
+@pytest.mark.parametrize("rule", ["center", "random", "tsn_train"])
+def test_clips_and_augmentations_come_as_from_the_hosts_samplers(videos, rule):
+    ours = SegmentClipSampler(8, rule=rule, clips_per_video=3, augs_per_clip=2)
+    stock = make_clip_sampler("constant_clips_per_video", Fraction(2, 5), 3, 2)
+    calls = drawn(ours, EncodedVideoSparse(videos[0][0]), 12)
+    expected = [stock(0.0, Fraction(60, 25), {})[2:] for _ in range(12)]
+    assert [call[:3] for call in calls] == expected
+    clips = [call[3] for call in calls]
+    assert clips[0::2] == clips[1::2]
+    assert len({tuple(clip) for clip in clips[:6]}) == 3
+
+
+def test_samples_of_several_clips_and_augmentations(videos):
+    sampler = SegmentClipSampler(4, rule="random", clips_per_video=2, augs_per_clip=2)
+    samples = list(dataset_of(videos[:2], sampler))
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(s["label"], s["clip_index"], s["aug_index"]) for s in samples] == [(n, *p) for n in (0, 1) for p in places]
+    for sample in samples:
+        assert numbers_of(sample["video"]) == sample["frame_indices"].tolist()
+    for first, second in zip(samples[::2], samples[1::2], strict=True):
+        assert first["video"] is second["video"]
+        assert torch.equal(first["frame_indices"], second["frame_indices"])
+
+
+def test_a_stop_in_mid_video_and_a_reset(videos):
+    sampler = SegmentClipSampler(4, clips_per_video=3, augs_per_clip=2)
+    for calls in range(6):
+        for _ in range(calls):
+            sampler(None, 2.0, {})
+        sampler.reset()
+        sampler.reset()
+        assert sampler(None, 2.0, {})[2:] == (0, 0, False)
+        sampler.reset()
+
+
+@pytest.mark.parametrize(
+    "rule", sorted(name for name, r in RULES.items() if r.is_whole and not r.is_random and not r.by_motion)
+)
+@given(
+    num_segments=st.integers(1, 6),
+    frames_per_segment=st.integers(1, 3),
+    clips=st.integers(1, 4),
+    spare=st.integers(1, 99),
+)
+def test_clips_of_rules_without_chance_look_at_different_places(rule, num_segments, frames_per_segment, clips, spare):
+    sampler = SegmentClipSampler(num_segments, frames_per_segment, rule, clips)
+    num_frames = clips * num_segments * frames_per_segment + frames_per_segment + spare
+    packets = Packets([5 + number % 7 for number in range(num_frames)], range(0, num_frames, 5))
+    starts = [
+        sampler.plan(0, clip).indices_of(num_frames, packets)[::frames_per_segment].tolist() for clip in range(clips)
+    ]
+    assert {len(clip) for clip in starts} == {num_segments * RULES[rule].num_views}
+    one_view = [start for clip in starts for start in clip[:num_segments]]
+    assert len(set(one_view)) == len(one_view)
+
+
+def test_clips_of_the_centre_are_shifted_centres():
+    sampler = SegmentClipSampler(3, clips_per_video=2)
+    assert sampler.plan(0, 0).indices_of(60, Packets()).tolist() == [5, 25, 45]
+    assert sampler.plan(0, 1).indices_of(60, Packets()).tolist() == [15, 35, 55]
+
+
+def test_a_video_left_open_at_a_fork_is_opened_anew_in_the_worker(videos):
+    dataset = dataset_of(videos[:1], SegmentClipSampler(4, clips_per_video=3))
+    next(iter(dataset))  # in this process, whose decoder may have threads that a worker lacks
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
+    samples = list(loader)
+    assert [sample["clip_index"] for sample in samples] == [1, 2, 0, 1, 2]  # as the host does: it begins where it was
+    for sample in samples:
+        assert numbers_of(sample["video"]) == sample["frame_indices"].tolist()
+
+
+def test_code_after_the_hub_tutorials_works(videos):
+    video = EncodedVideoSparse.from_path(videos[0][0], decode_audio=False, decoder="pyav")
+    clip = video.get_clip(start_sec=0.4, end_sec=0.8)
+    assert numbers_of(clip["video"]) == list(range(10, 20))
+    assert (video.duration, video.rate) == (Fraction(60, 25), 25)
+    assert EncodedVideoSparse.from_path(videos[0][0], dtype="uint8").get_clip(0, 1)["video"].dtype == torch.uint8
+
+
+def test_a_video_in_memory(videos):
+    content = io.BytesIO(Path(videos[1][0]).read_bytes())
+    content.seek(100)
+    video = EncodedVideoSparse(content, "held.mp4")
+    assert (video.name, numbers_of(video.get_clip(0, 9)["video"])) == ("held.mp4", list(range(48)))
+    video.close()
+    with pytest.raises(VideoDecodeError, match=r"held.mp4: it is not a video"):
+        EncodedVideoSparse(io.BytesIO(b"no video"), "held.mp4")
+
+
 def test_clips_by_time_and_their_limits(videos):
     video = EncodedVideoSparse(videos[0][0])
     assert (video.name, video.duration) == ("0.mp4", Fraction(60, 25))
@@ -180,6 +294,12 @@ def test_mode_is_another_word_for_rule():
         ({"rule": "rnd"}, "rule='rnd' is unknown"),
         ({"short": "pad"}, "short='pad' is unknown"),
         ({"rule": "uniform", "mode": "random"}, "mean the same: give one of them"),
+        ({"clips_per_video": 0}, "clips_per_video=0 is not allowed"),
+        ({"augs_per_clip": 0}, "augs_per_clip=0 is not allowed"),
+        ({"every_seconds": 1.0}, "every_seconds=1.0 with num_segments=8 is not allowed"),
+        ({"num_segments": None, "every_seconds": 0}, "give seconds above 0"),
+        ({"rule": "dense", "clips_per_video": 2}, "rule='dense' has views of its own, not 2 clips of 8 segments"),
+        ({"rule": "tsm_dense", "num_segments": None}, "take one of caffe_eval25, caffe_test"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(arguments, words):

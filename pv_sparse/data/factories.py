@@ -86,8 +86,8 @@ def sparse_decoding(dataset: LabeledVideoDataset, dtype: str = "float32") -> Lab
     """Have a dataset of the host decode with `SparseVideo`, and let it be sent to spawned workers.
 
     The generator that the host gives its `RandomSampler` cannot be sent to a worker that starts afresh (spawn,
-    forkserver); one of the same state that can takes its place. The order of the videos stays what it was, and the same
-    in all workers.
+    forkserver); one of the same state that can takes its place. The order of the videos stays what it was, the same in
+    all workers; persistent workers, which in the host repeat it, have another in each epoch.
 
     Args:
         dataset: a `LabeledVideoDataset`, as nearly all factories of the host return; it is changed.
@@ -112,7 +112,19 @@ def sparse_decoding(dataset: LabeledVideoDataset, dtype: str = "float32") -> Lab
 
 
 class _SendableGenerator(torch.Generator):
-    """A generator that is pickled as its state."""
+    """A generator that is pickled as its state, and that persistent workers may seed alike in every epoch."""
+
+    _given: tuple[int | None, int] = (None, 0)
+
+    def manual_seed(self, seed: int) -> torch.Generator:
+        """In a worker, a seed that is given again stands for the next order; the same in all workers.
+
+        The host seeds each epoch with what its workers were started with: persistent workers would repeat one order.
+        """
+        last, times = self._given
+        times = times + 1 if seed == last and torch.utils.data.get_worker_info() is not None else 0
+        self._given = seed, times
+        return super().manual_seed(seed + times)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _generator_with, (self.get_state().numpy().tobytes(),)

@@ -37,8 +37,8 @@ class SegmentPlan:
     `every_seconds`, as many as it has frames.
 
     Of `num_clips` clips this is number `clip`: the video is divided into `num_clips * num_segments` segments, which are
-    dealt out in turn. Each clip spans the video, and, where there are frames enough, no two of them look at the same
-    place; of `center`, clip c of n looks at the part (c + 1/2) / n of each of `num_segments` segments.
+    dealt out in turn. Each clip spans the video, and no two look at the same place unless the rule repeats itself (in
+    short videos); of `center`, clip c of n looks at the part (c + 1/2) / n of each of `num_segments` segments.
     """
 
     num_segments: int | None = 8
