@@ -15,8 +15,6 @@ from pv_sparse.data.video import SparseVideo
 
 DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
 
-_OF_THE_PARENT: list[SparseVideo] = []
-
 
 class TimedFrames(Protocol):
     """Frames by number and by time: what a clip is made from."""
@@ -117,12 +115,8 @@ class EncodedVideoSparse(Video):
         self._process = os.getpid()
 
     def _reopen_in_fork(self) -> None:
-        """A forked worker would share the place in the file with its parent, and lacks the decoder's threads.
-
-        The parent's decoder is kept, since freeing it would wait for those threads.
-        """
+        """A forked worker would share the place in the file with its parent, and lacks the decoder's threads."""
         if self._process != os.getpid():
-            _OF_THE_PARENT.append(self._video)
             self._open()
 
 

@@ -33,6 +33,9 @@ from pv_sparse.errors import VideoDecodeError
 # Codecs whose decoders leave out unreferenced frames on request, to the last bit as if nothing were left out (tried).
 SKIPPING_CODECS = frozenset({"h264", "hevc", "mpeg4"})
 
+# Videos that came into this process by a fork: freeing their decoders would wait for threads that stayed behind.
+_LEFT_BEHIND: list[Any] = []
+
 
 class SparseVideo:
     """A video file of which any frames can be had by number.
@@ -65,6 +68,7 @@ class SparseVideo:
         self.path = os.fspath(path)
         self._file = file
         self._threads = _threads_for_context() if threads is None else threads
+        self._process = os.getpid()
         self._is_closed = False
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._open()
@@ -121,6 +125,15 @@ class SparseVideo:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._is_closed = True
         self._source.close()
+
+    def __del__(self) -> None:
+        """A video that nobody closed; left to garbage collection, its decoder could be freed in a forked worker."""
+        if "_context" not in vars(self):
+            return
+        if self._process == os.getpid():
+            self.close()
+        else:
+            _LEFT_BEHIND.append(self)
 
     def __enter__(self) -> Self:
         return self
