@@ -58,7 +58,7 @@ def test_demand_2_evidence_from_the_whole_of_videos_of_any_length(video_list):
     dataset = labeled_video_dataset(video_list, SegmentClipSampler(5), SequentialSampler)
     (batch,) = DataLoader(dataset, batch_size=3)
     assert batch["video"].shape[:3] == (3, 3, 5)
-    parts = batch["frame_indices"] / batch["video_num_frames"][:, None]
+    parts = batch["frame_indices"].double() / batch["video_num_frames"][:, None]
     torch.testing.assert_close(parts, torch.tensor([[0.1, 0.3, 0.5, 0.7, 0.9]] * 3).double(), atol=0.02, rtol=0)
 
 

@@ -84,11 +84,18 @@ def test_the_decoders_name_works_in_datasets_and_for_single_videos(path):
     assert read_numbers(video.get_clip(0.4, 0.8)["video"].transpose(0, 1)) == list(range(10, 20))
 
 
-@pytest.mark.parametrize("sampler", ["ours", "stock"])
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
-def test_workers_that_start_afresh_deliver_every_sample(path, method, sampler):
-    if sampler == "stock" and method == "spawn":
-        method = "forkserver"  # One start of workers less among the quick tests.
+@pytest.mark.parametrize(
+    ("sampler", "method"),
+    [
+        ("ours", "fork"),
+        ("stock", "fork"),
+        ("stock", "spawn"),
+        pytest.param("ours", "spawn", marks=pytest.mark.slow),
+        pytest.param("stock", "forkserver", marks=pytest.mark.slow),
+        pytest.param("ours", "forkserver", marks=pytest.mark.slow),
+    ],
+)
+def test_workers_that_start_afresh_deliver_every_sample(path, sampler, method):
     with registered():
         clips = SegmentClipSampler(8) if sampler == "ours" else host.make_clip_sampler("random", 0.4)
         dataset = dataset_of(path, clips, decoder="sparse")
@@ -96,6 +103,7 @@ def test_workers_that_start_afresh_deliver_every_sample(path, method, sampler):
         assert labels_of(loader) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_pickle_brings_the_registration_along_only_where_it_is_needed(path, tmp_path):
     code = """
 import pickle, sys

@@ -1,5 +1,7 @@
 """Decoding: every frame asked for is the frame that comes, on every kind of file."""
 
+import gc
+import multiprocessing
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -478,3 +480,25 @@ def test_bars_are_read_as_they_were_drawn():
 
 def test_pathlib_and_text_are_alike(index_video):
     assert SparseVideo(Path(index_video)).path == SparseVideo(str(index_video)).path == str(index_video)
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "dropped"])
+def test_a_forked_process_is_not_held_up_by_the_videos_of_its_parent(index_video, state):
+    """Its decoders' threads stay behind in the parent: freeing a decoder in the fork would wait for them for ever."""
+    held = [SparseVideo(index_video, threads=2)]
+    held[0].frames_at([3, 30])
+    if state == "closed":
+        held[0].close()
+    if state == "dropped":
+        held.clear()
+
+    def work() -> None:
+        held.clear()
+        gc.collect()
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(timeout=30)
+    is_held_up = process.is_alive()
+    process.kill()
+    assert not is_held_up

@@ -44,6 +44,9 @@ from pv_sparse.errors import VideoDecodeError
 # Codecs whose decoders leave out unreferenced frames on request, to the last bit as if nothing were left out (tried).
 SKIPPING_CODECS = frozenset({"h264", "hevc", "mpeg4"})
 
+# Videos that came into this process by a fork: freeing their decoders would wait for threads that stayed behind.
+_LEFT_BEHIND: list[Any] = []
+
 
 class SparseVideo:
     """A video file of which any frames can be had by number.
@@ -83,6 +86,7 @@ class SparseVideo:
         self.path = os.fspath(path)
         self._file = file
         self._threads = _threads_for_context() if threads is None else threads
+        self._process = os.getpid()
         self._is_closed = False
         self._open()
         try:
@@ -146,9 +150,17 @@ class SparseVideo:
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._is_closed = True
-        self._source.close()
-        # The decoder's threads end here. Left to garbage collection, a forked worker may come to wait for them in vain.
+        if self._process != os.getpid():
+            _LEFT_BEHIND.append((self._source, self._container, self._stream, self._context))
+        else:
+            self._source.close()
+        # The decoder's threads end here, and not when garbage is collected, maybe in a forked process.
         self._container = self._stream = self._context = None
+
+    def __del__(self) -> None:
+        """A video that nobody closed."""
+        if "_context" in vars(self):
+            self.close()
 
     def __enter__(self) -> Self:
         return self
