@@ -25,15 +25,16 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 
 def _bases(folder: Path) -> dict[str, Path]:
-    front = {"movflags": "faststart"}
-    pieces = {"movflags": "frag_keyframe+empty_moov"}
+    exact = {"fflags": "bitexact"}  # the same bytes every time
+    front = exact | {"movflags": "faststart"}
+    pieces = exact | {"movflags": "frag_keyframe+empty_moov"}
     return {
-        "mp4": write_index_video(folder / "base.mp4", FRAMES),
+        "mp4": write_index_video(folder / "base.mp4", FRAMES, container_options=exact),
         "front": write_index_video(folder / "front.mp4", FRAMES, container_options=front),
         "pieces": write_index_video(folder / "pieces.mp4", FRAMES, container_options=pieces),
-        "mkv": write_index_video(folder / "base.mkv", FRAMES),
-        "ts": write_index_video(folder / "base.ts", FRAMES),
-        "avi": write_index_video(folder / "base.avi", FRAMES, codec="mpeg4"),
+        "mkv": write_index_video(folder / "base.mkv", FRAMES, container_options=exact),
+        "ts": write_index_video(folder / "base.ts", FRAMES, container_options=exact),
+        "avi": write_index_video(folder / "base.avi", FRAMES, codec="mpeg4", container_options=exact),
     }
 
 
