@@ -38,6 +38,8 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/trn_head.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/loader.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,7 @@
 """What users of the host asked for (numbers of the design's list), each as they would write it now."""
 
+import contextlib
+
 import pytest
 import torch
 from index_video import read_numbers, write_index_video
@@ -7,7 +9,7 @@ from pytorchvideo.data import LabeledVideoDataset, make_clip_sampler
 from pytorchvideo.transforms import Div255, create_video_transform  # demand 16: this import
 from torch.utils.data import DataLoader, SequentialSampler
 
-from pv_sparse import EncodedVideoSparse, SegmentClipSampler, compat
+from pv_sparse import EncodedVideoSparse, SegmentClipSampler, SparseVideo, compat, segment_indices
 from pv_sparse.data import Kinetics, labeled_video_dataset
 
 SECONDS = {0: 2, 1: 5, 2: 11}
@@ -114,3 +116,28 @@ def test_demand_17_the_torchvision_decoder_is_gone_and_ours_works_in_its_place(v
         with pytest.raises(RuntimeError, match="Failed to load video after 10 retries"):
             list(LabeledVideoDataset(videos, make_clip_sampler("random", 1.0), **arguments))
     assert [sample["label"] for sample in Kinetics(video_list, SegmentClipSampler(8), **arguments)] == [0, 1, 2]
+
+
+def test_demand_8_no_more_is_decoded_than_what_the_frames_can_depend_on(index_video, monkeypatch):
+    """Loading is what people wait for: of 60 frames, 8 cost the reference frames on the way to them, and themselves."""
+    shown = []
+    original = SparseVideo._decode_run
+
+    def counting(*arguments):
+        for frame in original(*arguments):
+            shown.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(SparseVideo, "_decode_run", counting)
+    with SparseVideo(index_video, threads=1) as video:
+        video.frames_at(segment_indices(video.num_frames, 8))
+        assert len(shown) < 40
+        shown.clear()
+        video.frames_at(video.keyframes)
+        assert len(shown) == len(video.keyframes)
+
+
+def test_demand_11_a_window_between_two_frames_gives_none_and_says_no_more(index_video):
+    with contextlib.closing(EncodedVideoSparse.from_path(index_video)) as video:
+        assert video.get_clip(0.01, 0.02) == {"video": None, "audio": None}
+        assert video.get_clip(0, 0.01)["video"].shape[1] == 1

@@ -36,16 +36,34 @@ def test_there_are_four_programs():
     assert len(PYTHON_BLOCKS) == 4
 
 
+@pytest.fixture
+def class_folders(folder) -> Path:
+    """videos/<class>/*.mp4"""
+    for path in list((folder / "videos").iterdir()):
+        place = folder / "videos" / ("street" if path.name == "bikes.mp4" else "others")
+        place.mkdir(exist_ok=True)
+        path.rename(place / path.name)
+    return folder
+
+
 @pytest.mark.slow
-def test_forked_workers_give_batches(folder):
-    shapes = re.findall(r"\[(\d), 3, 8, 224, 224\]\) torch.Size\(\[\1, 3\]\)", run_block(folder, PYTHON_BLOCKS[0]))
+def test_the_hosts_data_set_gives_batches(class_folders):
+    shapes = re.findall(
+        r"\[(\d), 3, 8, 224, 224\]\) torch.Size\(\[\1, 2\]\)", run_block(class_folders, PYTHON_BLOCKS[0])
+    )
     assert sorted(shapes) == ["1", "2"]
 
 
 @pytest.mark.slow
-def test_spawned_workers_give_batches(folder):
-    shapes = re.findall(r"\[(\d), 3, 8, 224, 224\]", run_block(folder, PYTHON_BLOCKS[1]))
-    assert sorted(shapes) == ["1", "2"]
+def test_the_map_style_data_set_gives_batches(class_folders):
+    printed = run_block(class_folders, PYTHON_BLOCKS[1])
+    assert re.findall(r"(\d) torch.Size\(\[(\d), 3, 8, 224, 224\]\)", printed) == [
+        ("0", "2"),
+        ("0", "1"),
+        ("1", "2"),
+        ("1", "1"),
+    ]
+    assert printed.splitlines()[-1] == "{}"
 
 
 @pytest.mark.slow
