@@ -223,6 +223,7 @@ def test_an_unfinished_line_of_the_journal_is_measured_again(tmp_path, corpus, m
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path, measured_paths):
     folder = tmp_path / "corpus"
     folder.mkdir()

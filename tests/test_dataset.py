@@ -110,6 +110,7 @@ def test_several_clips_share_out_the_segments_and_augmentations_share_frames(vid
     assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
 
 
+@pytest.mark.slow
 def test_draws_depend_on_the_number_and_the_epoch_alone(videos):
     dataset = SparseVideoDataset(videos, SegmentClipSampler(4, rule="random"), NoisyTransform(), seed=3)
     first = all_draws(dataset)
@@ -131,7 +132,7 @@ def test_draws_leave_the_programs_own_random_state_alone(videos):
     assert torch.equal(before[2], after[2])
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_that_live_on_see_the_next_epoch(videos, method):
     dataset = SparseVideoDataset(videos[:2], SegmentClipSampler(4, rule="random"), NoisyTransform())
     loader = DataLoader(dataset, num_workers=1, persistent_workers=True, multiprocessing_context=method)

@@ -229,6 +229,7 @@ def test_no_folder_is_anothers_or_inside_anothers(tmp_path):
         flow_folders([str(tmp_path)], Path("out"))
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_write_the_same(videos, tmp_path):
     flow(videos, tmp_path / "one", *SIZE, "--warped", "--jobs", 1)
     flow(videos, tmp_path / "two", *SIZE, "--warped", "--jobs", 2)
@@ -246,6 +247,7 @@ def test_a_bad_video_is_named_at_the_end_and_the_others_are_done(videos, tmp_pat
     assert again.stderr.splitlines()[1] == f"5 videos, 4 were there, 1 failed: flow in {tmp_path / 'out'}"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "0.mkv")

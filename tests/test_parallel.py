@@ -33,12 +33,14 @@ def test_each_task_comes_with_its_result_or_its_error(jobs):
     assert [str(outcomes[number]) for number in (1, 3, 5)] == ["1 is odd", "3 is odd", "5 is odd"]
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_process_is_named_and_the_others_are_done():
     outcomes = dict(for_each(half, [0, 2, -1, 4, 6, 8, 10], 2))
     assert isinstance(outcomes.pop(-1), ChildProcessError)
     assert outcomes == {0: 0, 2: 1, 4: 2, 6: 3, 8: 4, 10: 5}
 
 
+@pytest.mark.slow
 def test_processes_have_one_thread_each():
     assert dict(for_each(threads, range(2), 2)) == {0: 1, 1: 1}
 

@@ -89,7 +89,7 @@ def test_the_decoders_name_works_in_datasets_and_for_single_videos(path):
     [
         ("ours", "fork"),
         ("stock", "fork"),
-        ("stock", "spawn"),
+        pytest.param("stock", "spawn", marks=pytest.mark.slow),
         pytest.param("ours", "spawn", marks=pytest.mark.slow),
         pytest.param("stock", "forkserver", marks=pytest.mark.slow),
         pytest.param("ours", "forkserver", marks=pytest.mark.slow),
