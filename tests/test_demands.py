@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from pv_sparse import EncodedVideoSparse, SegmentClipSampler, SparseVideo, compat, segment_indices
 from pv_sparse.data import Kinetics, labeled_video_dataset
+from pv_sparse.data.decoder import Decoder
 
 SECONDS = {0: 2, 1: 5, 2: 11}
 
@@ -121,14 +122,14 @@ def test_demand_17_the_torchvision_decoder_is_gone_and_ours_works_in_its_place(v
 def test_demand_8_no_more_is_decoded_than_what_the_frames_can_depend_on(index_video, monkeypatch):
     """Loading is what people wait for: of 60 frames, 8 cost the reference frames on the way to them, and themselves."""
     shown = []
-    original = SparseVideo._decode_run
+    original = Decoder.frames_of
 
     def counting(*arguments):
         for frame in original(*arguments):
             shown.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(SparseVideo, "_decode_run", counting)
+    monkeypatch.setattr(Decoder, "frames_of", counting)
     with SparseVideo(index_video, threads=1) as video:
         video.frames_at(segment_indices(video.num_frames, 8))
         assert len(shown) < 40

@@ -17,9 +17,8 @@ from index_video import HEIGHT, WIDTH, bars, read_numbers, write_index_video
 from iopath.common.file_io import PathHandler, g_pathmgr
 
 from pv_sparse import SparseVideo, VideoDecodeError
-from pv_sparse.data import video as video_module
 from pv_sparse.data.container import read_packets
-from pv_sparse.data.video import SparseVideo as Reader
+from pv_sparse.data.decoder import Decoder
 
 N = 40
 FORMATS = {
@@ -53,7 +52,7 @@ def test_every_requested_frame_is_the_requested_one(tmp_path, codec, container, 
 def test_a_scan_of_the_packets_is_proof_enough(tmp_path, codec, container, monkeypatch):
     """Neither opening nor reading decodes the whole video."""
     path = write_index_video(tmp_path / f"video.{container}", N, codec)
-    monkeypatch.setattr(Reader, "_decode_all", lambda self: pytest.fail("the video was decoded from end to end"))
+    monkeypatch.setattr(Decoder, "all_frames", lambda self: pytest.fail("the video was decoded from end to end"))
     video = SparseVideo(path)
     assert read_numbers(video.frames_at(ORDER)) == ORDER
     assert video.keyframes == [0, 12, 24, 36]
@@ -135,17 +134,99 @@ def test_data_set_clips_come_in_the_order_a_full_decode_shows(shared_clips, patt
 # What is decoded
 
 
-def test_only_packets_that_matter_are_decoded(tmp_path, monkeypatch):
+def test_only_packets_that_matter_are_decoded(tmp_path):
     path = write_index_video(tmp_path / "video.mp4", 240, gop=30)
     video = SparseVideo(path)
-    sent = []
-    decode = video_module.decode
-    monkeypatch.setattr(video_module, "decode", lambda context, packet: sent.append(packet) or decode(context, packet))
+    counting = video._decoder._context = CountingContext(video._decoder._context)
     video.frames_at([0, 120, 239])
-    assert len([packet for packet in sent if packet is not None]) <= 1 + 1 + 31
-    sent.clear()
+    assert 3 <= counting.num_packets <= 1 + 1 + 31
+    counting.num_packets = 0
     video.frames_at(range(60, 70))
-    assert len([packet for packet in sent if packet is not None]) <= 10 + 4
+    assert 10 <= counting.num_packets <= 10 + 4
+
+
+class CountingContext:
+    """A codec context that counts the packets which it decodes."""
+
+    def __init__(self, context):
+        vars(self).update(context=context, num_packets=0)
+
+    def __getattr__(self, name):
+        return getattr(self.context, name)
+
+    def __setattr__(self, name, value):
+        if name == "num_packets":
+            vars(self)[name] = value
+        else:
+            setattr(self.context, name, value)
+
+    def decode(self, packet):
+        self.num_packets += packet is not None
+        return self.context.decode(packet)
+
+
+# Headers
+
+
+def test_an_mp4_file_is_opened_without_decoding_any_of_it(tmp_path):
+    path = write_index_video(tmp_path / "video.mp4", N)
+    with SparseVideo(path) as video:
+        assert video._decoder.source.stream.codec_context.format is None
+        assert read_numbers(video.frames_at(ORDER)) == ORDER
+
+
+def test_h264_that_does_not_say_how_far_its_frames_are_out_of_order(tmp_path):
+    """Some encoders leave it out: FFmpeg works it out of the times that mp4 files store."""
+    path = write_index_video(tmp_path / "video.mp4", N, options={"profile": "main", "bf": "5"})
+    frames = SparseVideo(path).frames_at(range(N))
+    with av.open(str(path)) as container:
+        parameters = sequence_parameters(container.streams.video[0].codec_context.extradata)
+    path.write_bytes(path.read_bytes().replace(parameters, without_usability_information(parameters)))
+    with SparseVideo(path) as video:
+        assert torch.equal(video.frames_at(range(N)), frames)
+        assert torch.equal(video.frames_at([17, 3]), frames[[17, 3]])
+
+
+def sequence_parameters(avcc: bytes) -> bytes:
+    """The first sequence parameter set (SPS) of an `avcC` box: ISO/IEC 14496-15, 5.3.3.1.2."""
+    return avcc[8 : 8 + int.from_bytes(avcc[6:8])]
+
+
+def without_usability_information(parameters: bytes) -> bytes:
+    """An SPS of the main profile without VUI, in as many bytes: ITU-T H.264, 7.3.2.1.1."""
+    bits = "".join(f"{byte:08b}" for byte in parameters)
+    place = 32  # past NAL header, profile, constraints and level
+
+    def unsigned() -> int:  # Exp-Golomb, 9.1
+        nonlocal place
+        zeros = bits.index("1", place) - place
+        place += 2 * zeros + 1
+        return int(bits[place - zeros - 1 : place], 2) - 1
+
+    unsigned(), unsigned()  # number, frame number bits
+    assert unsigned() == 0, "order by type 0"
+    unsigned(), unsigned()  # order bits, reference frames
+    place += 1
+    unsigned(), unsigned()  # width, height
+    place += 2
+    assert bits[place] == "0", "not cropped"
+    assert bits[place + 1] == "1", "with VUI"
+    shorter = bits[: place + 1] + "01"  # no VUI, then the bit that ends the set
+    return bytes(int(shorter.ljust(len(bits), "0")[i : i + 8], 2) for i in range(0, len(bits), 8))
+
+
+def test_a_header_that_tells_another_size_than_the_frames_have(tmp_path):
+    path = write_index_video(tmp_path / "video.mp4", N)
+    frames = SparseVideo(path).frames_at([3, 20])
+    content = path.read_bytes()
+    told, other = (b"avc1" + bytes(6) + b"\0\1" + bytes(16) + struct.pack(">2H", *s) for s in ((160, 96), (80, 48)))
+    assert content.count(told) == 1
+    path.write_bytes(content.replace(told, other))
+    with SparseVideo(path) as video:
+        assert video.frames_at([]).shape == (0, 3, 48, 80)
+        assert torch.equal(video.frames_at([3, 20]), frames)
+        assert (video.height, video.width) == (96, 160)
+        assert video.frames_at([]).shape == (0, 3, 96, 160)
 
 
 # What is known about the video

@@ -1,6 +1,7 @@
 """A video file as FFmpeg sees it: opened, its packets read and decoded, its header's promises."""
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -9,45 +10,49 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+import numpy as np
 from iopath.common.file_io import g_pathmgr
 
-from pv_sparse.data.mpeg4_order import CodedPacket, kinds_of
-from pv_sparse.data.packet_index import Packet, PacketTable
+from pv_sparse.data.mp4_boxes import composition_offsets, is_mp4
+from pv_sparse.data.packet_index import PacketTable
 from pv_sparse.errors import VideoDecodeError
+
+# Opening a file, FFmpeg decodes up to 5 MB of it to learn what the header may leave open; not so with these.
+HEADER_ONLY = {"skip_frame": "all", "probesize": "32"}
 
 
 class Source:
     """An open video file: its container, its first video stream, and what must be closed after them.
 
     `file` holds the video instead of `path`, which then only names it; it is read from its start and left open.
+    A local mp4 file whose header tells enough is opened without decoding any of it, unless `probes` asks for it: its
+    pixel format is not known then, and its size is what the header says.
 
     Raises:
         FileNotFoundError: there is no such file.
         VideoDecodeError: it is not a video.
     """
 
-    def __init__(self, path: str, file: BinaryIO | None = None):
+    container: Any = None
+    stream: Any = None
+
+    def __init__(self, path: str, file: BinaryIO | None = None, probes: bool = False):
         self._path, self._is_ours = path, file is None
         if file is not None:
             file.seek(0)
         self._file = file if file is not None or _is_local(path) else g_pathmgr.open(path, "rb")
-        try:
-            self.container: Any = _open_container(self._file or path)
-        except av.FFmpegError as error:
-            self._close_file()
-            is_no_video = isinstance(error, av.error.InvalidDataError)
-            told = "it is not a video, or its header is damaged" if is_no_video else "it cannot be opened"
-            raise VideoDecodeError(path, f"{told} ({_reason(error)})") from error
-        # The cover of an audio file is a video stream to FFmpeg.
-        covers = av.stream.Disposition.attached_pic
-        streams = [stream for stream in self.container.streams.video if not stream.disposition & covers]
-        if not streams:
-            self.close()
-            raise VideoDecodeError(path, "it holds no video stream")
-        self.stream: Any = streams[0]
-        if self.stream.codec_context is None:
-            self.close()
-            raise VideoDecodeError(path, "its video is in a codec that FFmpeg does not know")
+        self.probes = probes or self._file is not None or not self._is_mp4()
+        self._open()
+        if not self.probes and not self._is_told_by_header():
+            self.container.close()
+            self.probes = True
+            self._open()
+
+    @functools.cached_property
+    def composition_offsets(self) -> np.ndarray | None:
+        """Of the stream of an mp4 file; see `mp4_boxes.composition_offsets`."""
+        with self.raw_file() as file:
+            return composition_offsets(file, self.num_bytes, self.stream.id)
 
     def close(self) -> None:
         """Allowed more than once."""
@@ -77,19 +82,53 @@ class Source:
         finally:
             self._file.seek(place)
 
+    def _open(self) -> None:
+        try:
+            self.container = _open_container(self._file or self._path, {} if self.probes else HEADER_ONLY)
+        except av.FFmpegError as error:
+            self._close_file()
+            is_no_video = isinstance(error, av.error.InvalidDataError)
+            told = "it is not a video, or its header is damaged" if is_no_video else "it cannot be opened"
+            raise VideoDecodeError(self._path, f"{told} ({_reason(error)})") from error
+        # The cover of an audio file is a video stream to FFmpeg.
+        covers = av.stream.Disposition.attached_pic
+        streams = [stream for stream in self.container.streams.video if not stream.disposition & covers]
+        if not streams:
+            self.close()
+            raise VideoDecodeError(self._path, "it holds no video stream")
+        self.stream = streams[0]
+        if self.stream.codec_context is None:
+            self.close()
+            raise VideoDecodeError(self._path, "its video is in a codec that FFmpeg does not know")
+
+    def _is_mp4(self) -> bool:
+        with self.raw_file() as file:
+            return is_mp4(file)
+
+    def _is_told_by_header(self) -> bool:
+        """Whether decoding would tell nothing that matters: for h264, above all how far its frames are out of order.
+
+        FFmpeg works that out of the time offsets, if the header has them for the whole file.
+        """
+        context = self.stream.codec_context
+        if context.format is not None or context.name != "h264" or not self.stream.frames:
+            return context.format is not None
+        offsets = self.composition_offsets
+        return context.has_b_frames or offsets is None or len(np.unique(offsets)) == 1
+
     def _close_file(self) -> None:
         if self._file is not None and self._is_ours:
             self._file.close()
 
 
-def _open_container(source: Any) -> Any:
+def _open_container(source: Any, options: dict[str, str]) -> Any:
     """PyAV before 19 refuses metadata that is not UTF-8, which HMDB51 has, unless it is told to ignore it."""
     try:
-        return av.open(source)
+        return av.open(source, options=options)
     except UnicodeDecodeError:
         if not isinstance(source, str):
             source.seek(0)
-        return av.open(source, metadata_errors="ignore")
+        return av.open(source, options=options, metadata_errors="ignore")
 
 
 def _is_local(path: str) -> bool:
@@ -109,17 +148,6 @@ def _reason(error: av.FFmpegError) -> str:
     """FFmpeg's own words, with those of its log where it wrote any."""
     said = str(error.log[-1]).strip() if error.log else ""
     return f"{error.strerror}: {said}" if said else str(error.strerror)
-
-
-def scan_packets(container: Any, stream: Any) -> PacketTable:
-    packets = read_packets(container, stream)
-    return PacketTable.of(Packet(p.pts, p.dts, p.size, p.is_keyframe, p.is_discard, p.is_corrupt) for p in packets)
-
-
-def scan_coded_packets(container: Any, stream: Any) -> list[CodedPacket]:
-    """For MPEG-4 Part 2."""
-    packets = read_packets(container, stream)
-    return [CodedPacket(p.dts, p.size, p.is_keyframe, kinds_of(bytes(p))) for p in packets if not p.is_corrupt]
 
 
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:

@@ -23,6 +23,9 @@ class Pictures:
         numbers: the T frame numbers, repeats allowed.
         shape: (height, width) of the video as coded, which a frame of another size is scaled to.
         size: as in `SparseVideo.frames_at`.
+
+    Attributes:
+        has_scaled_others: whether a frame came that is of another size than `shape`.
     """
 
     def __init__(self, numbers: list[int], shape: tuple[int, int], size: Size | None):
@@ -32,10 +35,12 @@ class Pictures:
         self._num_rows, self._shape, self._size = len(numbers), shape, size
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._frames: np.ndarray | None = None
+        self.has_scaled_others = False
 
     def put(self, number: int, frame: av.VideoFrame) -> None:
         """Frame `number` is this one. A rotation noted in the file is applied."""
         turns = round(frame.rotation / 90) % 4
+        self.has_scaled_others |= (frame.height, frame.width) != self._shape
         height, width = target_size(*_turned(self._shape, turns), self._size)
         if self._frames is None:
             self._frames = np.empty((self._num_rows, 3, height, width), np.uint8)

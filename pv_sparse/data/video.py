@@ -4,7 +4,7 @@
    that no other frame refers to.
 2. A seek happens where a keyframe lies ahead of the next wanted frame, and only there.
 3. Local files are opened by path; one scan of the packets, without decoding, finds the frames and keyframes. Where a
-   scan cannot prove them (`packet_index`), the frames are counted by decoding once, and read in order.
+   scan cannot prove them (`scan`), the frames are counted by decoding once, and read in order.
 4. Frame numbers are those of a full decode: frame i is the i-th that it shows. A run that does not show what the scan
    promised is thrown away, and the video is read in order.
 """
@@ -12,40 +12,27 @@
 import contextlib
 import functools
 import itertools
-import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import av
 import numpy as np
 import torch
 from torch import Tensor
 
-from pv_sparse.data.container import (
-    Source,
-    declared_num_frames,
-    decode,
-    read_packets,
-    scan_coded_packets,
-    scan_packets,
-)
-from pv_sparse.data.header_index import packets_by_header
-from pv_sparse.data.mpeg4_order import index_by_kinds
+from pv_sparse.data.container import declared_num_frames
+from pv_sparse.data.decoder import Decoder
 from pv_sparse.data.numbers import as_numbers
-from pv_sparse.data.packet_index import Key, PacketIndex, PacketTable, Run, index_packets
+from pv_sparse.data.packet_index import PacketIndex, Run
 from pv_sparse.data.pictures import Pictures
+from pv_sparse.data.scan import scan
 from pv_sparse.data.segment_plan import Size
 from pv_sparse.data.segments import Packets
+from pv_sparse.data.timeline import Timeline
 from pv_sparse.errors import VideoDecodeError
-
-# Codecs whose decoders leave out unreferenced frames on request, to the last bit as if nothing were left out (tried).
-SKIPPING_CODECS = frozenset({"h264", "hevc", "mpeg4"})
-
-# Videos that came into this process by a fork: freeing their decoders would wait for threads that stayed behind.
-_LEFT_BEHIND: list[Any] = []
 
 
 class SparseVideo:
@@ -65,10 +52,6 @@ class SparseVideo:
             it declares none. A file that was cut off has less.
     """
 
-    _container: Any
-    _stream: Any
-    _context: Any
-
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None, file: BinaryIO | None = None):
         """Open `path` and find its frames.
 
@@ -84,11 +67,9 @@ class SparseVideo:
             VideoDecodeError: it is not a video, or no frame of it can be decoded.
         """
         self.path = os.fspath(path)
-        self._file = file
-        self._threads = _threads_for_context() if threads is None else threads
-        self._process = os.getpid()
         self._is_closed = False
-        self._open()
+        self._decoder = Decoder(self.path, file, _threads_for_context() if threads is None else threads)
+        self.codec: str = self._decoder.codec
         try:
             self._find_frames()
         except BaseException:
@@ -120,9 +101,9 @@ class SparseVideo:
         if self._is_closed:
             raise ValueError(f"{self.path}: the video was closed: read frames before close(), or open it again")
         numbers = as_numbers(indices, self.num_frames, self.path)
-        pictures = Pictures(numbers, (self._height, self._width), size)
-        if numbers:
-            self._read(sorted(set(numbers)), pictures)
+        pictures = self._read(numbers, size)
+        if pictures.has_scaled_others and self._decoder.probe_shape():
+            pictures = self._read(numbers, size)
         return pictures.stacked()
 
     def frames_between(self, start_seconds: float | Fraction, end_seconds: float | Fraction) -> range:
@@ -130,10 +111,7 @@ class SparseVideo:
 
         Fractions are compared exactly; floats are rounded to ticks of the video as the host rounds them.
         """
-        if not self._tick_seconds:
-            return range(start_seconds <= 0 < end_seconds)
-        bounds = [math.ceil(seconds / self._tick_seconds) for seconds in (start_seconds, end_seconds)]
-        return range(*np.searchsorted(self._ticks, bounds).tolist())
+        return self._timeline.frames_between(start_seconds, end_seconds)
 
     @functools.cached_property
     def _shape(self) -> torch.Size:
@@ -150,17 +128,7 @@ class SparseVideo:
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._is_closed = True
-        if self._process != os.getpid():
-            _LEFT_BEHIND.append((self._source, self._container, self._stream, self._context))
-        else:
-            self._source.close()
-        # The decoder's threads end here, and not when garbage is collected, maybe in a forked process.
-        self._container = self._stream = self._context = None
-
-    def __del__(self) -> None:
-        """A video that nobody closed."""
-        if "_context" in vars(self):
-            self.close()
+        self._decoder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,75 +143,52 @@ class SparseVideo:
 
     # Opening
 
-    def _open(self, thread_type: str = "AUTO") -> None:
-        self._source = Source(self.path, self._file)
-        self._container = self._source.container
-        self._stream = self._source.stream
-        self._context = self._stream.codec_context
-        self._context.thread_count = self._threads
-        self._context.thread_type = thread_type
-        self.codec: str = self._context.codec.canonical_name
-        self._skippable = "NONREF" if self.codec in SKIPPING_CODECS else "DEFAULT"
-        self._height, self._width = self._context.height, self._context.width
-
-    def _reopen(self, thread_type: str = "AUTO") -> None:
-        """Back to the first packet, for containers that a seek does not bring there."""
-        self._source.close()
-        self._open(thread_type)
-
     def _find_frames(self) -> None:
-        table = packets_by_header(self._source) or scan_packets(self._container, self._stream)
-        self._index = self._index_of(table)
+        table, self._index = scan(self._decoder.source)
         if self._index is None:
             self._count_by_decoding()
         else:
-            self._set_frames(self._index.packets, self._index.timestamps)
-        declared = declared_num_frames(self._source, table, self.average_rate)
+            self._set_frames(len(self._index.timestamps), self._index.timestamps, self._index.packets)
+        declared = declared_num_frames(self._decoder.source, table, self.average_rate)
         self.decoded_share = min(1.0, self.num_frames / declared) if declared else 1.0
 
-    def _index_of(self, table: PacketTable) -> PacketIndex | None:
-        container, reorders = self._container.format.name, self._context.has_b_frames
-        if container == "avi" and self.codec == "mpeg4" and reorders and not table.has_corrupt:
-            self._reopen()
-            return index_by_kinds(scan_coded_packets(self._container, self._stream))
-        return index_packets(table, self.codec, container, reorders)
-
     def _count_by_decoding(self) -> None:
-        frames = [(frame.pts, frame.key_frame) for frame in self._decode_all()]
+        frames = [(frame.pts, frame.key_frame) for frame in self._decoder.all_frames()]
         if not frames:
             raise VideoDecodeError(self.path, "no frame of it can be decoded")
         self._index = None
-        keyframes = [number for number, (_, is_key) in enumerate(frames) if is_key]
         known = [pts for pts, _ in frames if pts is not None]
         timestamps = np.sort(np.array(known, np.int64)) if len(known) == len(frames) else None
-        self._set_frames(Packets(keyframes=keyframes), timestamps, len(frames))
+        keyframes = [number for number, (_, is_key) in enumerate(frames) if is_key]
+        self._set_frames(len(frames), timestamps, Packets(keyframes=keyframes))
 
-    def _set_frames(self, packets: Packets, timestamps: np.ndarray | None, num_frames: int = 0) -> None:
-        """Timestamps in the stream's time base, or None where frames have none: then the header's rate tells times."""
-        declared_rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(0)
-        if timestamps is not None and self._stream.time_base:
-            self._ticks, self._tick_seconds = timestamps - timestamps[0], self._stream.time_base
+    def _set_frames(self, num_frames: int, timestamps: np.ndarray | None, packets: Packets) -> None:
+        """Timestamps in the stream's time base, or None where frames have none."""
+        time_base, rate = self._decoder.source.stream.time_base, self._decoder.declared_rate
+        if timestamps is None or not time_base:
+            self._timeline = Timeline.at_rate(num_frames, rate)
         else:
-            self._ticks = np.arange(num_frames if timestamps is None else len(timestamps))
-            self._tick_seconds = 1 / declared_rate if declared_rate else Fraction(0)
-        self.packets, self.keyframes, self.num_frames = packets, list(packets.keyframes), len(self._ticks)
-        step = self._tick_seconds
-        self.frame_times_seconds = torch.from_numpy(self._ticks * float(step.numerator) / step.denominator)
-        span = int(self._ticks[-1]) * step
-        self.average_rate = _average_rate(span, self.num_frames, declared_rate)
-        self.duration_seconds = span + (1 / self.average_rate if self.average_rate else 0)
+            self._timeline = Timeline.of_timestamps(timestamps, time_base, rate)
+        self.num_frames, self.frame_times_seconds = num_frames, self._timeline.seconds
+        self.average_rate, self.duration_seconds = self._timeline.average_rate, self._timeline.duration_seconds
+        self.packets, self.keyframes = packets, list(packets.keyframes)
 
-    # Decoding
+    # Reading
 
-    def _read(self, numbers: list[int], pictures: Pictures) -> None:
+    def _read(self, rows: list[int], size: Size | None) -> Pictures:
+        pictures, numbers = Pictures(rows, self._decoder.shape, size), sorted(set(rows))
+        is_read = not rows or (self._index is not None and self._read_by_seeking(self._index, numbers, pictures))
+        if not is_read:
+            self._read_in_order(numbers, pictures)
+        return pictures
+
+    def _read_in_order(self, numbers: list[int], pictures: Pictures) -> None:
         if self._index is not None:
-            if self._read_by_seeking(self._index, numbers, pictures):
-                return
             self._count_by_decoding()
         if numbers[-1] >= self.num_frames:
             raise VideoDecodeError(self.path, f"only {self.num_frames} frames can be decoded", frame=numbers[-1])
         wanted = set(numbers)
-        for number, frame in enumerate(itertools.islice(self._decode_all(), numbers[-1] + 1)):
+        for number, frame in enumerate(itertools.islice(self._decoder.all_frames(), numbers[-1] + 1)):
             if number in wanted:
                 pictures.put(number, frame)
 
@@ -258,7 +203,7 @@ class SparseVideo:
         missing, last = set(run.timestamps), None
         # Decoded from anything else than a sound keyframe, frames may look fine and be wrong.
         is_started = run.key.pts < index.timestamps[0]  # cut away by an edit list
-        for frame in self._decode_run(index, run):
+        for frame in self._decoder.frames_of(index, run):
             if frame.pts is None or (last is not None and frame.pts <= last):
                 return False
             last = frame.pts
@@ -268,60 +213,6 @@ class SparseVideo:
                 pictures.put(number_of[last], frame)
         return not missing
 
-    def _decode_run(self, index: PacketIndex, run: Run) -> Iterator[av.VideoFrame]:
-        self._context.flush_buffers()
-        for packet in self._packets_from(index, run.key):
-            if index.packet_of.get(packet.pts, run.stop) >= run.stop:
-                break
-            self._context.skip_frame = "DEFAULT" if packet.pts in run.timestamps else self._skippable
-            yield from self._context.decode(packet)
-        yield from self._context.decode(None)
-
-    def _packets_from(self, index: PacketIndex, key: Key) -> Iterator[Any]:
-        """The packets from `key` on. A seek that lands behind it is made good by reopening."""
-        self._seek(index, key)
-        packets = self._skip_to(index, key)
-        first = next(packets, None)
-        if first is None or first.pts != key.pts:
-            self._reopen()
-            return self._skip_to(index, key)
-        return itertools.chain([first], packets)
-
-    def _seek(self, index: PacketIndex, key: Key) -> None:
-        # MPEG-TS is searched by decoding time, as is AVI; the other containers by presentation time.
-        by_decoding_time = key.dts is not None and (index.retimed or self._container.format.name == "mpegts")
-        with contextlib.suppress(av.FFmpegError):  # Where it failed, the packets that follow show it.
-            self._container.seek(key.dts if by_decoding_time else key.pts, stream=self._stream)
-
-    def _skip_to(self, index: PacketIndex, key: Key) -> Iterator[Any]:
-        packets = _retimed(read_packets(self._container, self._stream), index)
-        return itertools.dropwhile(lambda packet: index.packet_of.get(packet.pts, -1) < key.packet, packets)
-
-    def _decode_all(self) -> Iterator[av.VideoFrame]:
-        """Every frame in the order shown; packets that cannot be decoded are passed over, as players do."""
-        self._reopen("SLICE")  # Decoding frames in parallel, damaged ones would be mended in another way each time.
-        for packet in read_packets(self._container, self._stream):
-            yield from decode(self._context, packet)
-        yield from decode(self._context, None)
-
-
-def _retimed(packets: Iterator[Any], index: PacketIndex) -> Iterator[Any]:
-    """With the index's timestamps, which the decoder hands on to its frames."""
-    if index.retimed is None:
-        yield from packets
-        return
-    for packet in packets:
-        packet.pts = index.retimed.get(packet.dts)
-        yield packet
-
 
 def _threads_for_context() -> int:
     return 1 if torch.utils.data.get_worker_info() is not None else 0
-
-
-def _average_rate(span_seconds: Fraction, num_frames: int, declared: Fraction) -> Fraction:
-    """The header's rate where it agrees with the frames' times within a hundredth, else the times' own."""
-    if not span_seconds:
-        return declared
-    measured = (num_frames - 1) / Fraction(span_seconds)
-    return declared if abs(declared - measured) * 100 <= measured else measured
