@@ -31,6 +31,7 @@ from torch import Tensor
 
 import pv_sparse
 from pv_sparse import SegmentClipSampler, SparseVideo, segment_indices
+from pv_sparse.data.decoder import Decoder
 
 SEGMENTS = (3, 8, 16, 25)
 CLOSE = 3  # of 255: conversions from YUV differ so much between libraries
@@ -171,7 +172,7 @@ def work_row(path: str) -> dict:
 
 
 def frames_decoded(path: str, indices: list[int]) -> int:
-    count, original = 0, SparseVideo._decode_run
+    count, original = 0, Decoder.frames_of
 
     def counting(*arguments: object) -> Iterator[av.VideoFrame]:
         nonlocal count
@@ -179,11 +180,11 @@ def frames_decoded(path: str, indices: list[int]) -> int:
             count += 1
             yield frame
 
-    SparseVideo._decode_run = counting
+    Decoder.frames_of = counting
     try:
         ours(path, indices)
     finally:
-        SparseVideo._decode_run = original
+        Decoder.frames_of = original
     return count
 
 
