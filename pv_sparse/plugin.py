@@ -5,6 +5,7 @@ While registered:
 * `pytorchvideo.data.make_clip_sampler("segment", ...)` is `SegmentClipSampler(...)`, by position or by keyword;
 * `decoder="sparse"` decodes with `SparseVideo`, in the host's datasets and in `EncodedVideo.from_path`; the host reads
   the file into memory first (`sparse_decoding(dataset)` does not);
+* `pytorchvideo.models.hub` has the architectures of the zoo (`tsn_r50(pretrained=True)`, see `pv_sparse.zoo.hub`);
 * a `LabeledVideoDataset` with `decoder="sparse"` brings the registration along where it is pickled, so that workers
   which start afresh (spawn, forkserver) have it too. Without it the host would drop every video without a word.
 
@@ -23,10 +24,12 @@ from typing import Any, NamedTuple
 import pytorchvideo.data as host
 from pytorchvideo.data import LabeledVideoDataset, clip_sampling, encoded_video
 from pytorchvideo.data.clip_sampling import ClipSampler
+from pytorchvideo.models import hub as host_hub
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.data.encoded_video import EncodedVideoSparse
 from pv_sparse.errors import PvSparseError
+from pv_sparse.zoo import hub
 
 SAMPLER, DECODER = "segment", "sparse"
 
@@ -98,12 +101,13 @@ def _replacements() -> list[tuple[Any, str, Callable[[Any], Any]]]:
         (clip_sampling, "make_clip_sampler", _with_segment),
         (encoded_video, "select_video_class", _with_sparse),
         (LabeledVideoDataset, "__reduce_ex__", _with_registration),
+        *((host_hub, name, functools.partial(_of_zoo, name)) for name in hub.__all__),
     ]
 
 
 def _put(owner: Any, name: str, wrap: Callable[[Any], Any]) -> _Patch:
     original = vars(owner).get(name)
-    ours = wrap(getattr(owner, name))
+    ours = wrap(getattr(owner, name, None))
     setattr(owner, name, ours)
     return _Patch(owner, name, original, ours)
 
@@ -119,6 +123,12 @@ def _check_free() -> None:
                 f"{call.__module__}.{call.__name__} knows {name!r} already, and not from pv_sparse: nothing was "
                 "changed; take SegmentClipSampler and sparse_decoding(dataset), which need no registration"
             )
+    taken = [name for name in hub.__all__ if hasattr(host_hub, name)]
+    if taken:
+        raise PvSparseError(
+            f"pytorchvideo.models.hub has {taken[0]} already, and not from pv_sparse: nothing was changed; take "
+            "pv_sparse.zoo.hub, which needs no registration"
+        )
 
 
 def _knows(call: Callable[[str], Any], name: str) -> bool:
@@ -148,6 +158,10 @@ def _with_sparse(original: Callable[[str], Any]) -> Callable[[str], Any]:
         return EncodedVideoSparse if decoder == DECODER and _state.count else original(decoder)
 
     return select_video_class
+
+
+def _of_zoo(name: str, original: None) -> Callable[..., Any]:
+    return getattr(hub, name)
 
 
 def _with_registration(original: Callable[..., Any]) -> Callable[..., Any]:

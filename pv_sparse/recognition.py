@@ -1,16 +1,18 @@
 """What happens in a video: `recognize(path)`, or a `Recognizer` for many videos."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pv_sparse.data.video import SparseVideo
-from pv_sparse.errors import VideoDecodeError, one_line
+from pv_sparse.errors import VideoDecodeError, WeightsError, one_line
+from pv_sparse.models.logits import Logits, map_logits
 from pv_sparse.zoo.loading import find_weights, load_model
+from pv_sparse.zoo.weights import Categories
 
 DEFAULT_WEIGHTS = "tsn_efficientnet_lite0.in1k"
 # A file with less of its declared frames was cut off: a judgement on the rest would look like one on the whole.
@@ -19,11 +21,18 @@ LEAST_DECODED_SHARE = 0.95
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class of a result; `score` is after softmax, in [0, 1]."""
+    """One class of a result; `score`, in [0, 1], is after softmax, or sigmoid where several classes can be right.
+
+    `task` is the model's, where it has several (`verb`, `noun`).
+    """
 
     index: int
     name: str
     score: float
+    task: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.task is None else f"{self.task}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,12 @@ class Recognition:
     classes: list[ClassScore] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and texts, as `pv-sparse recognize --json` prints them."""
-        return asdict(self)
+        """Plain numbers, lists and texts, as `pv-sparse recognize --json` prints them; `task` only of several tasks."""
+        record = asdict(self)
+        for entry in record["classes"] or ():
+            if entry["task"] is None:
+                del entry["task"]
+        return record
 
 
 @dataclass(frozen=True)
@@ -69,13 +82,13 @@ def recognize(
 
     Args:
         path: a video file.
-        weights: a name of `list_weights()` or a file of `save_model`; None is `tsn_efficientnet_lite0.in1k`.
-        top_k: how many classes, best first.
+        weights: a name of `list_weights()` or a file that `load_model` reads; None is `tsn_efficientnet_lite0.in1k`.
+        top_k: how many classes, best first, of each task.
         device: where the model runs, as torch names it.
 
     Raises:
         FileNotFoundError, VideoDecodeError: a video that is not there, cannot be read, or was cut off.
-        WeightsError: unknown weights, or weights whose file is not here.
+        WeightsError: unknown weights, weights whose file cannot be had, or that read optical flow.
     """
     return Recognizer(weights, device)(path, top_k)
 
@@ -87,8 +100,10 @@ class Recognizer:
         name = os.fspath(weights) if weights is not None else DEFAULT_WEIGHTS
         self.device = checked_device(device)
         self.weights = find_weights(name)
+        if self.weights.modality == "flow":
+            raise WeightsError(f"{name} reads optical flow, a video file has RGB frames: choose weights without _flow")
         self.model = load_model(name, device=self.device)
-        self.transform = self.weights.transform()
+        self.transform = self.weights.transform(one_view=True)
 
     def __call__(self, path: str | os.PathLike[str], top_k: int = 5) -> Recognition:
         """The `top_k` best classes for the video at `path`."""
@@ -114,18 +129,18 @@ class Recognizer:
                 duration_seconds=float(video.duration_seconds),
             )
 
-    def scores(self, look: Look) -> Tensor:
-        """(num_classes,): what all frames together say, after softmax."""
-        return self._run(self.transform(look.frames.transpose(0, 1))[None])[0]
+    def scores(self, look: Look) -> Logits:
+        """(num_classes,): what all frames together say, after softmax or sigmoid; of several tasks, a dict."""
+        return map_logits(lambda scores: scores[0], self._run(self.transform(look.frames.transpose(0, 1))[None]))
 
-    def scores_of_each_frame(self, look: Look) -> Tensor:
+    def scores_of_each_frame(self, look: Look) -> Logits:
         """(T, num_classes): what each frame alone says, as a still video of it, as long as the model needs."""
         frames = self.transform(look.frames.transpose(0, 1)).transpose(0, 1)  # (T, 3, H, W)
         length = getattr(self.model, "num_segments", None) or 1
         return self._run(frames[:, :, None].expand(-1, -1, length, -1, -1))
 
-    def describe(self, path: str | os.PathLike[str], look: Look, scores: Tensor, top_k: int) -> Recognition:
-        """The result record for scores (num_classes,)."""
+    def describe(self, path: str | os.PathLike[str], look: Look, scores: Logits, top_k: int) -> Recognition:
+        """The result record for scores (num_classes,), or those of each task."""
         if top_k < 1:
             raise ValueError(f"top_k={top_k} is not allowed: it must be at least 1")
         return Recognition(
@@ -143,15 +158,23 @@ class Recognizer:
         return Recognition(path=os.fspath(path), error=one_line(error), weights=self.weights.name)
 
     @torch.inference_mode()
-    def _run(self, video: Tensor) -> Tensor:
-        return self.model(video.to(self.device)).softmax(dim=-1).float().cpu()
+    def _run(self, video: Tensor) -> Logits:
+        return map_logits(self._normalized, self.model(video.to(self.device)))
+
+    def _normalized(self, logits: Tensor) -> Tensor:
+        scores = logits.float()
+        return (scores.sigmoid() if self.weights.multi_label else scores.softmax(dim=-1)).cpu()
 
 
-def best_classes(scores: Tensor, categories: Sequence[str], top_k: int) -> list[ClassScore]:
-    """The `top_k` highest of scores (num_classes,), best first."""
+def best_classes(scores: Logits, categories: Categories, top_k: int, task: str | None = None) -> list[ClassScore]:
+    """The `top_k` highest of scores (num_classes,), best first; of several tasks, one after another."""
+    if isinstance(scores, dict):
+        of_tasks = cast(Mapping[str, tuple[str, ...]], categories)
+        return [entry for name, own in scores.items() for entry in best_classes(own, of_tasks[name], top_k, name)]
+    names = cast(Sequence[str], categories)
     best = scores.topk(min(top_k, len(scores)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [ClassScore(index, categories[index], score) for index, score in pairs]
+    return [ClassScore(index, names[index], score, task) for index, score in pairs]
 
 
 def checked_device(name: str) -> str:

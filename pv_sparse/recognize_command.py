@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from pv_sparse.data.video_files import find_videos
+from pv_sparse.models.logits import map_logits
 from pv_sparse.recognition import Recognition, Recognizer, best_classes
 from pv_sparse.sheet import draw_sheet, sheet_paths
 
@@ -73,7 +75,10 @@ def _recognize(recognizer: Recognizer, video: str, top_k: int, picture: Path | N
         result = recognizer.describe(video, look, recognizer.scores(look), top_k)
         if picture is not None and result.classes is not None:
             alone = recognizer.scores_of_each_frame(look)
-            best_of_each = [best_classes(scores, recognizer.weights.categories, 1)[0] for scores in alone]
+            best_of_each = [
+                best_classes(map_logits(itemgetter(number), alone), recognizer.weights.categories, 1)[0]
+                for number in range(len(look.frames))
+            ]
             draw_sheet(Path(video).name, look, best_of_each, result.classes).save(picture)
         return result
     except Exception as error:
@@ -95,7 +100,7 @@ def _table(result: Recognition) -> str:
         "  frame    " + " ".join(f"{number:6}" for number in numbers),
         "  seconds  " + " ".join(f"{seconds:6.2f}" for seconds in times),
         "  score    class",
-        *(f"  {entry.score:.4f}   {entry.name}" for entry in classes),
+        *(f"  {entry.score:.4f}   {entry}" for entry in classes),
     ]
     return "\n".join(lines) + "\n"
 

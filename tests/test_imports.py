@@ -21,12 +21,22 @@ LEVELS = (
     {"errors", "resources", "compat", "parallel"},
     {"data.segments", "data.guided", "data.original_rules"},  # pure functions of frame numbers
     {"data", "transforms"},
-    {"zoo.state_dicts", "zoo.convert", "zoo.files", "zoo.weights"},  # records and files, which models start from
+    # Records and files, which models start from
+    {
+        "zoo.web_page",
+        "zoo.download",
+        "zoo.transfer",
+        "zoo.files",
+        "zoo.weights",
+        "zoo.state_dicts",
+        "zoo.layer_names",
+        "zoo.convert",
+    },
     {"models"},
     {"zoo"},
     {"recognition"},
     {"sheet", "doctor", "plugin"},
-    {"recognize_command", "index_command", "flow_command"},
+    {"recognize_command", "index_command", "flow_command", "zoo_command"},
     {"cli"},
     {"__main__"},
 )
@@ -45,8 +55,9 @@ HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
     "pv_sparse.data.corpus_index",  # pyarrow
     "pv_sparse.data.flow",  # cv2
     "pv_sparse.models.feature_extraction",  # timm
+    "pv_sparse.zoo.transfer",  # huggingface_hub
 }
-EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi"}
+EXTRAS = {"lightning", "hydra", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi", "huggingface_hub"}
 
 
 def imported_names(path: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ The numbers were made by running the original code on weights and inputs by form
 
 import hashlib
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pv_sparse import create_eco, create_eco_lite, create_trn, create_tsn
+from pv_sparse import create_eco, create_eco_lite, create_trn, create_tsn, load_model
 from pv_sparse.models.resnet3d import C3DResNet18
 from pv_sparse.transforms import TemporalDifference
 from pv_sparse.zoo.convert import convert, key_map
@@ -180,6 +181,38 @@ def test_float64(name):
 
 
 @pytest.mark.parametrize("name", IDS)
+def test_a_file_as_the_original_wrote_it_loads_by_its_path_alone(name, tmp_path, caplog):
+    original, recorded = ORIGINALS[name], read(name)
+    with torch.device("meta"):
+        own = original.build().state_dict()
+    path = tmp_path / "model_best.pth.tar"
+    torch.save(wrapped(published(original, own), original.converter, name), path)
+    model = load_model(path)
+    path.unlink()
+    assert "read as" in caplog.text
+    check_logits(model, as_video(formula.clips(**recorded["input"]), original, name), recorded, name, 1e-4)
+
+
+def wrapped(state: dict[str, Tensor], converter: str, name: str) -> dict:
+    """The dict around the tensors, their prefix, and the BN of files from before PyTorch 0.4."""
+    if converter == "mmaction2":
+        return {"meta": {"mmaction_version": "0.6.0", "CLASSES": None}, "state_dict": state}
+    if converter == "epic":
+        kind = name.split("_")[1]
+        options = Namespace(flow_length=5, dropout=0.7, weights=None, lr_steps=[20, 40])
+        about = {"model_type": kind, "epoch": 80, "segment_count": 8, "modality": "RGB", "args": options}
+        return {**about, "arch": name.split("_")[2], "state_dict": state}
+    if "bninception" in name or "inceptionv3" in name:
+        state = {
+            key: tensor[None] if "_bn." in key or "_batchnorm." in key else tensor
+            for key, tensor in state.items()
+            if not key.endswith("num_batches_tracked")
+        }
+    about = {"epoch": 45, "arch": "BNInception", "best_prec1": torch.tensor([61.5])}
+    return {**about, "state_dict": {f"module.{key}": tensor for key, tensor in state.items()}}
+
+
+@pytest.mark.parametrize("name", IDS)
 def test_every_key_of_the_original_is_known(name):
     """Names and shapes of the whole file, by their hash; and the number of parameters."""
     original, recorded = ORIGINALS[name], read(name)
@@ -197,21 +230,31 @@ def check(name: str, dtype: torch.dtype, tolerance: float) -> None:
     original, recorded = ORIGINALS[name], read(name)
     model = original.build().eval()
     own = model.state_dict()
-    state = {key: formula.weight(key, their_shape(own[ours])) for ours, key in names(original, own).items()}
-    state |= {key: formula.weight(key, torch.Size(shape)) for key, shape in original.unused.items()}
+    state = published(original, own)
     model.load_state_dict(convert({f"module.{key}": t for key, t in state.items()}, original.converter, own))
     model.to(dtype)
     video = as_video(formula.clips(**recorded["input"]).to(dtype), original, name)
     seen = watch(model, original.taps)
-    with torch.inference_mode():
-        expected = np.load(GOLDEN / f"{name}.npz")
-        for choice, logits in runs(model, video, recorded):
-            for task, values in logits.items():
-                wanted = expected[f"logits_{'f32' if dtype == torch.float32 else 'f64'}{choice}{task}"]
-                torch.testing.assert_close(values, torch.from_numpy(wanted).to(dtype), rtol=0, atol=tolerance)
+    check_logits(model, video, recorded, name, tolerance)
     for tap, values in seen.items():
         compare(values.double(), recorded["taps"]["float32" if dtype == torch.float32 else "float64"][tap], tolerance)
     assert seen.keys() == recorded["taps"]["float64"].keys()
+
+
+def check_logits(model: nn.Module, video: Tensor, recorded: dict, name: str, tolerance: float) -> None:
+    expected = np.load(GOLDEN / f"{name}.npz")
+    precision = "f32" if video.dtype == torch.float32 else "f64"
+    with torch.inference_mode():
+        for choice, logits in runs(model, video, recorded):
+            for task, values in logits.items():
+                wanted = torch.from_numpy(expected[f"logits_{precision}{choice}{task}"]).to(video.dtype)
+                torch.testing.assert_close(values, wanted, rtol=0, atol=tolerance)
+
+
+def published(original: Original, own: dict) -> dict[str, Tensor]:
+    """Every tensor of the original's file, by formula."""
+    state = {key: formula.weight(key, their_shape(own[ours])) for ours, key in names(original, own).items()}
+    return state | {key: formula.weight(key, torch.Size(shape)) for key, shape in original.unused.items()}
 
 
 def runs(model: nn.Module, video: Tensor, recorded: dict):

@@ -65,7 +65,7 @@ def test_each_frame_alone_stands_still_for_a_model_of_relations(index_video, tmp
             "builder": "create_trn",
             "arguments": {"num_classes": len(CLASSES), "num_segments": 4, "backbone": "tiny"},
         },
-        sampler={"rule": "center", "num_segments": 4},
+        sampling={"rule": "center", "num_segments": 4},
         input={"resize": 72, "crop": 64},
         categories=CLASSES,
     )

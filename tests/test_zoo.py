@@ -16,11 +16,12 @@ from pv_sparse import (
     list_weights,
     load_model,
     save_model,
+    segment_indices,
 )
-from pv_sparse.models.backbones import BACKBONES
 from pv_sparse.resources import resource_dir
 from pv_sparse.zoo import files
-from pv_sparse.zoo.convert import convert, key_map
+from pv_sparse.zoo.convert import CONVERTERS, convert, key_map
+from pv_sparse.zoo.download import hash_in_name
 from pv_sparse.zoo.loading import BUILDERS, build_model, find_weights
 
 DEMO = "tsn_efficientnet_lite0.in1k"
@@ -29,20 +30,113 @@ needs_demo = pytest.mark.skipif(
 )
 
 
+RECORDS = [get_weights(name) for name in list_weights()]
+# Those that differ in what they build or read
+KINDS = {repr((weights.build, weights.input, weights.sampling)): weights.name for weights in RECORDS}
+CONVERTIBLE = [weights for weights in RECORDS if not weights.unsupported]
+
+
 @pytest.mark.parametrize("name", list_weights())
 def test_every_record_is_whole(name):
-    """Each entry builds its model, and its sampler, transform and categories fit it."""
     weights = get_weights(name)
-    assert re.fullmatch(r"(tsn|trn|eco|eco_lite)_\w+\.\w+", name)
+    assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", name)
+    assert weights.family == "backbone" or name.startswith(("tsn_", "trn_", "eco_"))
+    assert name.partition(".")[0].endswith("_flow") == (weights.modality == "flow")
     assert weights.build["builder"] in BUILDERS
-    assert weights.build["arguments"]["num_classes"] == len(weights.categories)
-    assert weights.build["arguments"]["backbone"] in BACKBONES
-    assert len(weights.file["sha256"]) == 64
+    assert counts(weights.categories) == weights.num_classes
     assert weights.origin["license"]
+    assert weights.origin["url"].startswith("https://")
+    assert weights.origin["converter"] in CONVERTERS
     assert weights.description
-    clip = weights.transform()(torch.zeros(3, len(weights.indices(100)), 240, 320, dtype=torch.uint8))
-    with torch.inference_mode():
-        assert build_model(weights).eval()(clip[None]).shape == (1, len(weights.categories))
+    assert weights.dataset
+    assert weights.category_order in ("", "assumed")
+
+
+def counts(categories) -> int | dict[str, int]:
+    return {task: len(names) for task, names in categories.items()} if isinstance(categories, dict) else len(categories)
+
+
+@pytest.mark.parametrize("name", list_weights())
+def test_every_file_is_described(name):
+    """Its hash is that which its name carries; where that has none, none is published."""
+    file = get_weights(name).file
+    assert re.fullmatch(r"([0-9a-f]{8,64})?", file.get("sha256", ""))
+    if "urls" in file:
+        assert all(url.startswith(("https://", "http://")) for url in file["urls"])
+        carried = hash_in_name(files.name_of(file))
+        assert file.get("sha256") == carried
+
+
+def test_no_two_files_have_one_name():
+    names = [files.name_of(weights.file) for weights in RECORDS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", list_weights())
+def test_every_figure_says_what_it_is(name):
+    for metric in get_weights(name).metrics:
+        assert metric["dataset"]
+        assert metric["protocol"]
+        assert metric["by"] in ("paper", "source", "us")
+        figures = [value for value in metric.values() if not isinstance(value, str)]
+        assert figures
+        assert all(0 < figure < 100 for figure in figures)
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS.values()) & {weights.name for weights in CONVERTIBLE}))
+def test_every_kind_of_record_builds_and_feeds_its_model(name):
+    """One look: frames, clip and logits have the shapes that the model, made of shapes alone, wants."""
+    weights = get_weights(name)
+    with torch.device("meta"):
+        model = build_model(weights).eval()
+    channels = 2 if weights.modality == "flow" else 3
+    frames = torch.zeros(channels, weights.indices(100).numel(), 240, 320, dtype=torch.uint8)
+    logits = model(weights.transform(one_view=True)(frames)[None].to("meta"))
+    shapes = {t: v.shape for t, v in logits.items()} if isinstance(logits, dict) else logits.shape
+    wanted = weights.num_classes
+    assert shapes == ({t: (1, n) for t, n in wanted.items()} if isinstance(wanted, dict) else (1, wanted))
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "crops"),
+    [
+        ("tsn_r50.mm_k400_1x1x3", 25, 10),
+        ("tsn_r50.mm_k400_dense_1x1x5", 250, 1),
+        ("tsn_r50_flow.mm0_k400_320p_1x1x3", 125, 10),
+        ("trn_r50.mm_sthv2_1x1x8", 16, 3),
+        ("trn_bninception.csail_sthv1", 8, 10),
+        ("eco_lite_16f.unifr_k400", 16, 1),
+        ("tsn_r50.epic_ek55", 8, 10),
+    ],
+)
+def test_the_published_test_is_made_of_the_record_alone(name, frames, crops):
+    """Sampler and transform with all views; what a TSN does not average itself, `fold_views` makes a batch of."""
+    weights = get_weights(name)
+    plan = weights.sampler().plan(seed=0)
+    indices = segment_indices(300, **weights.sampling)
+    assert torch.equal(plan.indices_of(300, None), indices.flatten())
+    assert indices.numel() == frames
+    clip = torch.zeros(2 if weights.modality == "flow" else 3, frames, 32, 40, dtype=torch.uint8)
+    small = replace(weights, input={**weights.input, "resize": 32, "crop": 24})
+    assert small.transform()(clip).shape == (len(clip), frames * crops, 24, 24)
+
+
+def test_publishers_have_orders_of_their_own():
+    """Something-Something V1: sorted (TRN), or in the order of the data set's list (mmaction2)."""
+    trn = get_weights("trn_bninception.csail_sthv1").categories
+    mmaction2 = get_weights("trn_r50.mm_sthv1_1x1x8").categories
+    assert sorted(trn) == list(trn)
+    assert set(trn) == set(mmaction2)
+    assert trn != mmaction2
+    pair = ("Pushing something from left to right", "Pushing something from right to left")
+    assert (trn[93], trn[94]) == (mmaction2[30], mmaction2[41]) == pair
+    assert get_weights("tsn_r50.mm0_minik200_1x1x8").category_order == "assumed"
+
+
+def test_several_tasks_have_several_lists():
+    weights = get_weights("trn_bninception.epic_ek55")
+    assert (len(weights.categories["verb"]), len(weights.categories["noun"])) == (125, 352)
+    assert (weights.categories["verb"][0], weights.categories["noun"][0]) == ("take", "Nothing")
 
 
 def test_every_category_file_is_clean():
@@ -145,7 +239,8 @@ def test_saving_leaves_one_whole_file_or_none(saved, tmp_path, monkeypatch):
             "are unknown, and no such file exists: did you mean tsn_efficientnet_lite0.in1k",
         ),
         ("tsn_efficientnet_lite0", "did you mean tsn_efficientnet_lite0.in1k"),
-        ("zzz", "choose one of .*tsn_efficientnet_lite0.in1k"),
+        ("zzz", "are unknown, and no such file exists: pv-sparse zoo list shows those there are"),
+        ("trn_r50", r"did you mean trn_r50\.mm_sthv1_1x1x8 or trn_r50\.mm_sthv2_1x1x8 or"),
         ("no/such/file.pth", "no such weights file"),
     ],
 )
@@ -173,7 +268,7 @@ def test_a_damaged_file_is_refused(saved):
 def test_a_foreign_file_is_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(WeightsError, match="it does not say how to build its model: give a file written by save_model"):
+    with pytest.raises(WeightsError, match="its tensors, such as 'weight', are named as in none of the originals"):
         load_model(path)
 
 

@@ -13,13 +13,21 @@ from pv_sparse.errors import WeightsError
 from pv_sparse.models.backbone import Backbone
 from pv_sparse.models.backbones import RESNETS, averaged_over_input, create_backbone
 from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv, flattened
-from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, convert
-from pv_sparse.zoo.files import require
+from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, DERIVED, FLAT_MOBILENET, convert
+from pv_sparse.zoo.files import require, require_address
 from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import get_weights, list_weights
 
 PREFIX = "backbone."
 OTHER_INPUT = ("googlenet", "inception_v3")
+# Whole models of originals that name the layers of torchvision's networks otherwise: a key of theirs -> the converter.
+OTHER_LAYERS = {"cls_head.fc_cls.weight": "mmaction2", FLAT_MOBILENET: "tsn_pytorch"}
+# "imagenet" of networks that torchvision does not have
+OF_ZOO = {
+    "bn_inception": "bninception.yjxiong_in1k",
+    "inception_v3_trn": "inceptionv3.cuhk_in1k",
+    "efficientnet_lite0": "tsn_efficientnet_lite0.in1k",
+}
 
 
 def prepare_backbone(
@@ -70,10 +78,10 @@ def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> 
     convolution is filled by the rule of `adapt_first_conv`.
 
     Args:
-        source: `"imagenet"`, torchvision's or timm's weights of that network (downloaded once into their folder); a
-            name of `list_weights()` whose backbone this is; or the path of a file: a state dict of the network, with or
-            without classifier, or a model of ours with this backbone. `.safetensors`, or a pickle that loads with
-            `weights_only=True`.
+        source: `"imagenet"`, torchvision's or timm's weights of that network (downloaded once into their folder), or
+            the zoo's; a name of `list_weights()` whose backbone this is; or a file, by its path or its address: a state
+            dict of the network, with or without classifier, or a model with this backbone, of ours or of an original.
+            `.safetensors`, or a pickle that loads with `weights_only=True`.
 
     Raises:
         WeightsError: there are no such weights, or they are those of another network.
@@ -84,20 +92,23 @@ def load_backbone_weights(backbone: Backbone, name: str, source: str | Path) -> 
     state = _under_own_names(target, state)
     cut = tuple(f"{part}." if "." not in part else part for part in backbone.cut)
     state = {key: tensor for key, tensor in state.items() if not key.startswith(cut)}
-    # Feature extraction keeps what a network computed of its sizes alone as constants, under names of its own.
-    state |= {key: tensor for key, tensor in target.state_dict().items() if key.startswith("_tensor_constant")}
+    state |= {key: tensor for key, tensor in target.state_dict().items() if DERIVED.search(f".{key}")}
     load_exactly(target, _with_channels(target, state), f"backbone_weights={str(source)!r}", name)
 
 
 def _read(name: str, backbone: Backbone, source: str | Path) -> StateDict:
+    if source == "imagenet" and name in OF_ZOO:
+        return _zoo_state(name, backbone, OF_ZOO[name])
     if source == "imagenet":
         return _imagenet_state(name, backbone)
     if str(source) in list_weights():
-        return _zoo_state(name, str(source))
+        return _zoo_state(name, backbone, str(source))
+    if "://" in str(source):
+        return _of_backbone(name, backbone, read_state_dict(require_address(str(source))))
     if not Path(source).is_file() and Path(source).suffix == "":
         raise WeightsError(
-            f"backbone_weights={str(source)!r} are unknown: give None, 'imagenet', a file, or one of "
-            f"{', '.join(list_weights())}"
+            f"backbone_weights={str(source)!r} are unknown: give None, 'imagenet', a file, or a name that "
+            "`pv-sparse zoo list` shows"
         )
     return _of_backbone(name, backbone, read_state_dict(source))
 
@@ -120,30 +131,34 @@ def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key): t for key, t in state.items()}
 
 
-def _zoo_state(name: str, zoo_name: str) -> StateDict:
+def _zoo_state(name: str, backbone: Backbone, zoo_name: str) -> StateDict:
     weights = get_weights(zoo_name)
     other = weights.build["arguments"]["backbone"]
     if other != name:
         raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
     state = read_state_dict(require(weights.file, weights.name))
-    return _converted(name, state, weights.origin.get("converter"))
+    return _converted(backbone, state, weights.origin.get("converter"))
 
 
 def _of_backbone(name: str, backbone: Backbone, state: StateDict) -> StateDict:
     """A file may hold a whole model, ours or an original's, or a network under its original names, or under ours."""
+    for key, converter in OTHER_LAYERS.items():
+        if key in state:
+            return _converted(backbone, state, converter)
     for prefix in (PREFIX, "base_model."):
         if any(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
     if backbone.as_published is not backbone:
         return {key.removeprefix("net."): tensor for key, tensor in state.items()}
     is_ours = name not in BACKBONE_CONVERTERS or f"{PREFIX}{next(iter(state), '')}" in _full_keys(name)
-    return state if is_ours else _converted(name, state, BACKBONE_CONVERTERS[name])
+    return state if is_ours else _converted(backbone, state, BACKBONE_CONVERTERS[name])
 
 
-def _converted(name: str, state: StateDict, converter: str | None) -> StateDict:
-    """The part of a model's tensors that is the backbone's, under its own keys."""
-    ours = convert(state, converter, _full_keys(name), partial=True)
-    return {key.removeprefix(PREFIX): tensor for key, tensor in ours.items() if key.startswith(PREFIX)}
+def _converted(backbone: Backbone, state: StateDict, converter: str | None) -> StateDict:
+    """The part of a model's tensors that is the backbone's, under the keys of `as_published`."""
+    ours = convert(state, converter, [PREFIX + key for key in backbone.state_dict()], partial=True)
+    own = PREFIX if backbone.as_published is backbone else f"{PREFIX}net."
+    return {key.removeprefix(own): tensor for key, tensor in ours.items() if key.startswith(own)}
 
 
 def _full_keys(name: str) -> list[str]:

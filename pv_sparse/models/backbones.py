@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from pv_sparse.models.backbone import Backbone
 from pv_sparse.models.bn_inception import TAPS as BN_INCEPTION_TAPS
@@ -33,7 +34,7 @@ TAPS = {
     "efficientnet_lite0": EFFICIENTNET_LITE_TAPS,
     "inception_v3_trn": INCEPTION_V3_TAPS,
     "tiny": TINY_TAPS,
-    **dict.fromkeys(RESNETS, ("layer2", "layer4")),
+    **dict.fromkeys((*RESNETS, "resnext101_32x4d"), ("layer2", "layer4")),
 }
 IMAGE_SIZES = {"inception_v3_trn": 299}  # made for it; the others for 224
 BACKBONES = (*TAPS, *TORCHVISION)
@@ -119,10 +120,16 @@ def _layers(name: str, in_channels: int, width: float) -> list[Layer]:
 
 
 def _resnet_layers(name: str, in_channels: int) -> list[Layer]:
-    modules = dict(torchvision.models.get_model(name).named_children())
+    modules = dict(_resnet(name).named_children())
     set_in_channels(modules["conv1"], in_channels)
     del modules["avgpool"], modules["fc"]
     return chain(modules)
+
+
+def _resnet(name: str) -> nn.Module:
+    if name == "resnext101_32x4d":  # of Xie et al. 2017; mmaction2's weights are of it, torchvision does not build it
+        return ResNet(Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4)
+    return torchvision.models.get_model(name)
 
 
 def _offer(name: str) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from pv_sparse.errors import WeightsError
 from pv_sparse.models.resnet3d import C3DResNet18, ResNet3D
 from pv_sparse.zoo.convert import convert
+from pv_sparse.zoo.files import require, require_address
 from pv_sparse.zoo.state_dicts import StateDict, read_state_dict
+from pv_sparse.zoo.weights import get_weights, list_weights
 
 # C3DRes18 has a convolution more before: what is ECO's first one is the second of this block there.
 C3D_STEM = "res3a.conv2."
@@ -21,7 +23,8 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
 
     Args:
         net: of ECO or ECO-Lite.
-        source: a file with the state dict of `C3DResNet18`, under our keys or those of ECO-pytorch.
+        source: a file with the state dict of `C3DResNet18`, under our keys or those of ECO-pytorch, by its path or its
+            address; or a name of the zoo, `c3dres18_16f.unifr_k400`.
         with_stem: whether the first convolution is filled too (ECO-Lite).
 
     Raises:
@@ -46,8 +49,14 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
     net.load_state_dict(own | fitting)
 
 
+def _file(source: str) -> str | Path:
+    if source in list_weights():
+        return require(get_weights(source).file, source)
+    return require_address(source) if "://" in source else source
+
+
 def _c3d_state(source: str | Path) -> StateDict:
-    state = read_state_dict(source)
+    state = read_state_dict(_file(str(source)))
     if "net.stem.weight" not in state:
         keys = [f"net.{key}" for key in C3DResNet18(num_classes=1).net.state_dict()]
         state = convert(state, "eco_pytorch", keys, partial=True)

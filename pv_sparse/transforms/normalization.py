@@ -48,7 +48,8 @@ class Normalization:
 
 # imagenet*: torchvision's networks, and TSN's and TRN's ResNets; the flow's std is the mean of the three.
 # bn_inception*: BNInception, Inception v3, ECO and C3DResNet18 of tsn-pytorch, TRN-pytorch and ECO-pytorch.
-# caffe*: TSN's and ECO's first implementations, in Caffe. pytorchvideo: the host's own model zoo.
+# caffe*: TSN's and ECO's first implementations, in Caffe. efficientnet_lite: its published weights. pytorchvideo: the
+# host's own model zoo.
 NORMALIZATIONS = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "imagenet_flow": Normalization((0.5, 0.5), (0.226, 0.226), 1.0, "XY"),
@@ -58,6 +59,7 @@ NORMALIZATIONS = {
     "caffe_flow": Normalization((128.0, 128.0), (1.0, 1.0), 255.0, "XY"),
     "mmaction2": Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 255.0),
     "mmaction2_flow": Normalization((128.0, 128.0), (128.0, 128.0), 255.0, "XY"),
+    "efficientnet_lite": Normalization((127 / 255,) * 3, (128 / 255,) * 3),
     "pytorchvideo": Normalization((0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
 }
 
@@ -80,7 +82,7 @@ class NormalizeClip(nn.Module):
 
     Args:
         normalization: a name of `NORMALIZATIONS`: `imagenet`, `bn_inception`, `caffe`, `mmaction2`, each also with
-            `_flow`, and `pytorchvideo`; or a `Normalization`.
+            `_flow`, `efficientnet_lite` and `pytorchvideo`; or a `Normalization`.
     """
 
     scale: Tensor

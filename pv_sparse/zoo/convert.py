@@ -11,9 +11,19 @@ import torch
 from torch import Tensor
 
 from pv_sparse.errors import WeightsError
+from pv_sparse.zoo.layer_names import (
+    C3D_BLOCKS,
+    ECO_BLOCKS,
+    TIMM_SWIN,
+    Prefixes,
+    caffe_layer,
+    conv_and_norm,
+    mmaction2_resnet_layer,
+    mobilenet_v2_layer,
+    net3d,
+    swin_layer,
+)
 from pv_sparse.zoo.state_dicts import StateDict
-
-Prefixes = dict[str, str]  # the beginning of our key -> the beginning of theirs; the longest that fits holds
 
 
 def convert(
@@ -24,7 +34,7 @@ def convert(
     Args:
         state: as read from the file. A `module.` before every key (of DataParallel) does not matter.
         converter: a name in `CONVERTERS`; None where the keys are ours.
-        our_keys: those of the model, or of its backbone.
+        our_keys: those of the model, or of its backbone. Constants that follow from sizes alone are not looked for.
         partial: whether `state` may hold more than what `our_keys` ask for.
 
     Raises:
@@ -33,7 +43,7 @@ def convert(
     theirs = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     if converter is None:
         return theirs
-    names = key_map(converter, our_keys, theirs)
+    names = key_map(converter, [key for key in our_keys if not DERIVED.search(key)], theirs)
     used = set(names.values())
     unknown = [] if partial else [key for key in theirs if key not in used and not UNUSED.fullmatch(key)]
     if unknown:
@@ -69,13 +79,17 @@ def _tensor(ours: str, theirs: Mapping[str, Tensor], name: str, names: Mapping[s
 
 def _tsn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """yjxiong/tsn-pytorch, and the TSN of mit-han-lab/temporal-shift-module."""
-    head = _classifier(their_keys, "new_fc.", "base_model.fc.", "base_model.last_linear.", "base_model.top_cls_fc.")
-    return _wrapped(our_keys, {"head.fc.": head})
+    last = ("new_fc.", *(f"base_model.{name}." for name in ("fc", "last_linear", "top_cls_fc", "classifier")))
+    names = _wrapped(our_keys, {"head.fc.": _classifier(their_keys, *last)})
+    if FLAT_MOBILENET not in their_keys:
+        return names
+    return {ours: mobilenet_v2_layer(theirs) for ours, theirs in names.items()}
 
 
 def _trn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
-    """zhoubolei/TRN-pytorch."""
-    return _wrapped(our_keys, {"head.project.": "new_fc."} | _relations(our_keys, "consensus."))
+    """zhoubolei/TRN-pytorch. Without dropout the projection is the backbone's last layer there."""
+    project = _classifier(their_keys, "new_fc.", "base_model.fc.", "base_model.top_cls_fc.")
+    return _wrapped(our_keys, {"head.project.": project} | _relations(our_keys, "consensus."))
 
 
 def _eco_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
@@ -83,11 +97,11 @@ def _eco_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict
     fc = _classifier(their_keys, "new_fc.", "base_model.fc_final.")
     is_c3d = "net.res2a.conv1.weight" in our_keys
     blocks, ours = (C3D_BLOCKS, "") if is_c3d else (ECO_BLOCKS, "head.")
-    return _wrapped(our_keys, {f"{ours}fc.": fc} | _net3d(blocks, f"{ours}net.", "base_model."))
+    return _wrapped(our_keys, {f"{ours}fc.": fc} | net3d(blocks, f"{ours}net.", "base_model."))
 
 
 def _epic(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
-    """epic-kitchens/action-models, TSN, TRN and MTRN, for the tasks `verb` and `noun`.
+    """epic-kitchens/action-models, TSN, TRN and MTRN, for the tasks `verb` and `noun`, or TRN and MTRN for one task.
 
     MTRN reads scale index i >= 1 by the classifier of index i - 1, index 0 by classifier 0, and the last classifier
     never. Here each scale gets the classifier that it is read by there: the logits are the same; in fine-tuning, the
@@ -102,35 +116,49 @@ def _epic(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, s
         prefixes[f"{ours}.hidden."] = (
             f"consensus.fc_fusion_scales.{index}.1." if many else "consensus.pre_classifier.1."
         )
-        for task, number in tasks.items():
+        for task, number in {"": 0, **tasks}.items():
             classifier = f"{max(index - 1, 0)}.{number}" if many else f"{number}"
-            prefixes[f"{ours}.classify.{task}."] = f"consensus.classifiers.{classifier}."
+            prefixes[f"{ours}.classify.{task}.".replace("..", ".")] = f"consensus.classifiers.{classifier}."
     return _wrapped(our_keys, prefixes)
 
 
 def _mmaction2(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
-    """open-mmlab/mmaction2, TSN and TRN on ResNets."""
+    """open-mmlab/mmaction2 and its forerunner: TSN and TRN, with networks of its own, torchvision, mmcls and timm."""
     prefixes = {"head.fc.": "cls_head.fc_cls.", "head.project.": "cls_head.fc_cls."}
     prefixes |= _relations(our_keys, "cls_head.consensus.")
-    return {key: _mmaction2_resnet(_renamed(key, prefixes)) for key in our_keys}
+    return {
+        key: _mmaction2_layer(key, their_keys, our_keys) if key.startswith("backbone.") else _renamed(key, prefixes)
+        for key in our_keys
+    }
 
 
 def _bare_caffe(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """A file of BN-Inception, or of this Inception-V3, alone."""
-    return {key: _caffe_layer(key.removeprefix("backbone."), our_keys) for key in our_keys}
+    head = _classifier(their_keys, "fc.", "last_linear.", "top_cls_fc.")
+    return {
+        key: caffe_layer(_renamed(key, {"backbone.": "", "head.fc.": head}), our_keys)
+        if key.startswith("backbone.")
+        else _renamed(key, {"head.fc.": head})
+        for key in our_keys
+    }
+
+
+def _torchvision(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
+    """A ResNet of torchvision alone."""
+    return {key: _renamed(key, {"backbone.": "", "head.fc.": "fc."}) for key in our_keys}
 
 
 def _efficientnet_lite0(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """lukemelas/EfficientNet-PyTorch, whose key names the published Lite0 file has, as a TSN."""
     prefixes = {"head.fc.": "_fc."}
-    prefixes |= _conv_and_norm("backbone.stem", "_conv_stem", "_bn0")
-    prefixes |= _conv_and_norm("backbone.top", "_conv_head", "_bn1")
+    prefixes |= conv_and_norm("backbone.stem", "_conv_stem", "_bn0")
+    prefixes |= conv_and_norm("backbone.top", "_conv_head", "_bn1")
     blocks = [f"backbone.stage{s}.{b}." for s, count in enumerate((1, 2, 2, 3, 3, 4, 1), 1) for b in range(count)]
     for number, ours in enumerate(blocks):
         theirs = f"_blocks.{number}."
-        prefixes |= _conv_and_norm(ours + "expand", theirs + "_expand_conv", theirs + "_bn0")
-        prefixes |= _conv_and_norm(ours + "depthwise", theirs + "_depthwise_conv", theirs + "_bn1")
-        prefixes |= _conv_and_norm(ours + "project", theirs + "_project_conv", theirs + "_bn2")
+        prefixes |= conv_and_norm(ours + "expand", theirs + "_expand_conv", theirs + "_bn0")
+        prefixes |= conv_and_norm(ours + "depthwise", theirs + "_depthwise_conv", theirs + "_bn1")
+        prefixes |= conv_and_norm(ours + "project", theirs + "_project_conv", theirs + "_bn2")
     return {key: _renamed(key, prefixes) for key in our_keys}
 
 
@@ -139,22 +167,21 @@ def _efficientnet_lite0(our_keys: Collection[str], their_keys: Collection[str]) 
 
 def _wrapped(our_keys: Collection[str], prefixes: Prefixes) -> dict[str, str]:
     """The layout of tsn-pytorch and its descendants: the 2-D network in `base_model`."""
+    network = {"backbone.": "base_model.", "backbone.net.": "base_model."}
     return {
-        key: _caffe_layer(_renamed(key, {"backbone.": "base_model."} | prefixes), our_keys)
-        if key.startswith("backbone.")
-        else _renamed(key, prefixes)
+        key: caffe_layer(_renamed(key, network), our_keys) if key.startswith("backbone.") else _renamed(key, prefixes)
         for key in our_keys
     }
 
 
-def _caffe_layer(key: str, our_keys: Collection[str]) -> str:
-    """`inception_3a_1x1.conv.weight` -> `inception_3a_1x1.weight`, `.bn.` -> `_bn.`; the Inception-V3 has suffixes."""
-    layer, _, field = key.rpartition(".")
-    is_v3 = "backbone.conv_1.conv.weight" in our_keys
-    for ours, theirs in ((".conv", "_Conv2D" if is_v3 else ""), (".bn", "_batchnorm" if is_v3 else "_bn")):
-        if layer.endswith(ours):
-            return f"{layer.removesuffix(ours)}{theirs}.{field}"
-    return key
+def _mmaction2_layer(key: str, their_keys: Collection[str], our_keys: Collection[str]) -> str:
+    """Its own ResNets, timm's Swin; mmcls' ResNeXt, torchvision's DenseNet and BN-Inception by their own names."""
+    others = any(key.startswith("backbone.") for key in their_keys) and RESNET_OF_MMACTION2 not in their_keys
+    if not others:
+        return mmaction2_resnet_layer(key)
+    if TIMM_SWIN in their_keys:
+        return swin_layer(key, their_keys)
+    return caffe_layer(key.replace("backbone.net.", "backbone."), our_keys)
 
 
 def _relations(our_keys: Collection[str], theirs: str) -> Prefixes:
@@ -173,47 +200,6 @@ def _relations(our_keys: Collection[str], theirs: str) -> Prefixes:
 def _scales(our_keys: Iterable[str]) -> list[int]:
     found = (re.match(r"head\.relations\.(\d+)\.", key) for key in our_keys)
     return sorted({int(match[1]) for match in found if match}, reverse=True)
-
-
-# Each block's norm stands, there, after the block before it, and bears its name.
-ECO_BLOCKS = ("res3b", "res4a", "res4b", "res5a", "res5b")
-C3D_BLOCKS = ("res2a", "res2b", "res3a", *ECO_BLOCKS)
-
-
-def _net3d(blocks: tuple[str, ...], ours: str, theirs: str) -> Prefixes:
-    stem, stem_norm = ("conv1", "conv1_bn") if blocks == C3D_BLOCKS else ("res3a_2", "res3a_bn")
-    prefixes = {f"{ours}stem.": f"{theirs}{stem}."}
-    norms = [stem_norm, *(f"{block}_bn" for block in blocks)]
-    for block, norm in zip([*blocks, None], norms, strict=True):
-        if block is None:
-            prefixes[f"{ours}norm."] = f"{theirs}{norm}."
-            continue
-        prefixes[f"{ours}{block}.norm."] = f"{theirs}{norm}."
-        parts = {"conv1": "1", "norm1": "1_bn", "conv2": "2", "down": "down"}
-        prefixes |= {f"{ours}{block}.{part}.": f"{theirs}{block}_{name}." for part, name in parts.items()}
-    return prefixes
-
-
-MMACTION2_RESNET = (
-    (r"^backbone\.conv1\.", "backbone.conv1.conv."),
-    (r"^backbone\.bn1\.", "backbone.conv1.bn."),
-    (r"^(backbone\.layer\d\.\d+)\.conv(\d)\.", r"\1.conv\2.conv."),
-    (r"^(backbone\.layer\d\.\d+)\.bn(\d)\.", r"\1.conv\2.bn."),
-    (r"\.downsample\.0\.", ".downsample.conv."),
-    (r"\.downsample\.1\.", ".downsample.bn."),
-)
-
-
-def _mmaction2_resnet(key: str) -> str:
-    for pattern, replacement in MMACTION2_RESNET:
-        key, found = re.subn(pattern, replacement, key)
-        if found:
-            return key
-    return key
-
-
-def _conv_and_norm(ours: str, conv: str, norm: str) -> Prefixes:
-    return {f"{ours}.0.": f"{conv}.", f"{ours}.1.": f"{norm}."}
 
 
 def _classifier(their_keys: Collection[str], *candidates: str) -> str:
@@ -237,12 +223,19 @@ CONVERTERS: dict[str, Callable[[Collection[str], Collection[str]], dict[str, str
     "epic": _epic,
     "mmaction2": _mmaction2,
     "bare_caffe": _bare_caffe,
+    "torchvision": _torchvision,
 }
 BACKBONE_CONVERTERS = {
     "bn_inception": "bare_caffe",
     "inception_v3_trn": "bare_caffe",
     "efficientnet_lite0": "efficientnet_lite0",
 }
+FLAT_MOBILENET, RESNET_OF_MMACTION2 = "base_model.features.1.conv.3.weight", "backbone.conv1.conv.weight"
 RELATION_WEIGHT = re.compile(r"head\.relations\.(\d+)\.hidden\.weight")
-# The classifier of MTRN that nothing reads (`_epic`), and the normalisation that some files of mmaction2 carry.
-UNUSED = re.compile(r"consensus\.classifiers\.\d+\.[01]\.(weight|bias)|data_preprocessor\.(mean|std)")
+# Constants that follow from sizes alone: of Swin transformers, and of torchvision's feature extraction.
+DERIVED = re.compile(r"\.(relative_position_index|_tensor_constant\d+)$")
+# The classifier of MTRN that nothing reads (`_epic`), the normalisation that some files of mmaction2 carry, constants.
+UNUSED = re.compile(
+    r"consensus\.classifiers\.\d+\.[01]\.(weight|bias)|data_preprocessor\.(mean|std)"
+    r"|.*\.(relative_position_index|attn_mask)"
+)

@@ -1,9 +1,11 @@
 """From a name or a file to a model, and from a model to a file that can be loaded by its path."""
 
 import json
+import logging
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from pv_sparse.models.conv_lstm import create_conv_lstm
 from pv_sparse.models.eco import create_eco, create_eco_lite
 from pv_sparse.models.fusion import create_eco_ensemble
 from pv_sparse.models.recurrent import create_recurrent
+from pv_sparse.models.resnet3d import C3DResNet18
 from pv_sparse.models.trn import create_trn
 from pv_sparse.models.tsn import create_tsn
 from pv_sparse.zoo import files
-from pv_sparse.zoo.convert import convert
-from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
+from pv_sparse.zoo.convert import DERIVED, convert
+from pv_sparse.zoo.detect import describe
+from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_checkpoint, read_state_dict
 from pv_sparse.zoo.weights import Weights, get_weights
 
+logger = logging.getLogger(__name__)
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     builder.__name__: builder
     for builder in (
@@ -34,33 +39,45 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
         create_eco_ensemble,
         create_recurrent,
         create_conv_lstm,
+        C3DResNet18,
     )
 }
 METADATA_KEY = "pv_sparse"
-RECORD_FIELDS = ("build", "sampler", "input", "categories", "origin", "metrics", "description")
+# What a number of classes decides the shape of, in every head.
+CLASSIFIER = re.compile(r"^(?!.*backbone\.)(.*\.)?(fc|classify)\.")
 
 
 def load_model(
-    name_or_path: str | Path, num_classes: int | None = None, device: str | torch.device = "cpu"
+    name_or_path: str | Path,
+    num_classes: int | Mapping[str, int] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    progress: bool = True,
+    build_arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A model with its weights, in eval mode.
 
+    A file that is not here is downloaded once, verified, and kept (`pv_sparse.zoo.files`). Of a file of an original,
+    family, modality, classes and segments are read from the names and shapes of its tensors, and logged as a warning.
+
     Args:
-        name_or_path: a name of `list_weights()`, or a `.safetensors` file of `save_model`.
-        num_classes: another number of classes than the weights have: the classifier then starts from random weights,
-            everything before it from the pretrained ones.
+        name_or_path: a name of `list_weights()`, or a file: of `save_model`, or a checkpoint of tsn-pytorch,
+            TRN-pytorch, ECO-pytorch, mmaction2 or EPIC-KITCHENS' models, as they wrote it; or the address of such a
+            file, `https://`, `file://` or `hf://owner/repo/file`.
+        num_classes: another number of classes than the weights have, or `{task: number}`: the classifier then starts
+            from random weights, everything before it from the pretrained ones; a warning is logged.
         device: where the model goes.
+        dtype: of its floating point tensors, such as `torch.float16`; None keeps float32.
+        progress: whether a download shows a bar.
+        build_arguments: in place of, or beside those of the record, such as `{"dropout": 0.8}`.
 
     Raises:
-        WeightsError: an unknown name, a missing or damaged file, a file that is not ours.
+        WeightsError: an unknown name; a file that is missing, damaged, or not of these; tensors that do not fit.
     """
-    weights = find_weights(name_or_path)
-    model = build_model(weights, num_classes)
-    state = _read(weights, model)
-    if num_classes not in (None, len(weights.categories)):
-        state = _with_classifier_of(model, state)
-    load_exactly(model, state, str(name_or_path), weights.build["builder"])
-    return model.eval().to(device)
+    weights = find_weights(name_or_path, progress)
+    model = build_model(weights, num_classes, build_arguments)
+    load_exactly(model, _state_for(model, weights, num_classes, progress), weights.name, weights.build["builder"])
+    return model.eval().to(device=device, dtype=dtype)
 
 
 def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
@@ -76,9 +93,8 @@ def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} is not allowed: its name must end in .safetensors")
-    record = {name: getattr(weights, name) for name in RECORD_FIELDS} | {
-        "origin": {**weights.origin, "converter": None}
-    }
+    record = weights.as_record() | {"origin": {**weights.origin, "converter": None}}
+    record.pop("file", None)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
@@ -86,45 +102,71 @@ def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
         os.replace(part, path)
 
 
-def find_weights(name_or_path: str | Path) -> Weights:
-    """The record of a zoo name, or that which a file carries."""
+def find_weights(name_or_path: str | Path, progress: bool = True) -> Weights:
+    """The record of a zoo name, that which a file of ours carries, or what is found in an original's file.
+
+    The file of an address is downloaded first.
+    """
+    if "://" in str(name_or_path):
+        return _record_of(files.require_address(str(name_or_path), progress), str(name_or_path))
     path = Path(name_or_path)
     if path.is_file():
-        return _record_of(path)
-    if path.suffix in (".safetensors", ".pth", ".pt", ".tar") and str(name_or_path) != path.name:
+        return _record_of(path, str(path))
+    if path.suffix in (".safetensors", ".pth", ".pt", ".tar", ".ckpt") or str(name_or_path) != path.name:
         raise WeightsError(f"{path}: no such weights file")
     return get_weights(str(name_or_path))
 
 
-def build_model(weights: Weights, num_classes: int | None = None) -> nn.Module:
+def build_model(
+    weights: Weights,
+    num_classes: int | Mapping[str, int] | None = None,
+    build_arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """The model that these weights fill, with random ones."""
-    arguments = dict(weights.build["arguments"])
+    if weights.unsupported:
+        raise WeightsError(f"{weights.name} cannot be loaded: {weights.unsupported}")
+    arguments = {**weights.build["arguments"], **(build_arguments or {})}
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     return BUILDERS[weights.build["builder"]](**arguments)
 
 
-def _record_of(path: Path) -> Weights:
+def _record_of(path: Path, name: str) -> Weights:
+    record = _own_record(path) if path.suffix == ".safetensors" else None
+    if record is None:
+        record = describe(read_checkpoint(path), str(path))
+        logger.warning("%s: read as %s", name, record["description"])
+    return Weights.from_record(name, {**record, "file": {"path": str(path)}})
+
+
+def _own_record(path: Path) -> dict[str, Any] | None:
+    """What `save_model` wrote into the file; None where somebody else made it."""
     try:
         with safe_open(path, "pt") as content:
             metadata: dict[str, str] = content.metadata() or {}
     except SafetensorError as error:
         raise WeightsError(f"{path}: it is not a .safetensors file, or it is damaged ({error})") from error
-    if METADATA_KEY not in metadata:
-        raise WeightsError(f"{path}: it does not say how to build its model: give a file written by save_model")
-    record: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-    return Weights(name=str(path), file={"path": str(path)}, **record)
+    return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
 
 
-def _read(weights: Weights, model: nn.Module) -> StateDict:
-    state = read_state_dict(files.require(weights.file, weights.name))
-    return convert(state, weights.origin.get("converter"), model.state_dict())
-
-
-def _with_classifier_of(model: nn.Module, state: StateDict) -> StateDict:
-    """`state` with the model's own random tensors where the number of classes changed their shape."""
+def _state_for(
+    model: nn.Module, weights: Weights, num_classes: int | Mapping[str, int] | None, progress: bool
+) -> StateDict:
+    """The tensors of the file under the model's keys; the model's own for a classifier of another size."""
     own = model.state_dict()
-    return {
-        key: own[key] if ".head." in f".{key}" and own[key].shape != tensor.shape else tensor
-        for key, tensor in state.items()
-    }
+    state = read_state_dict(files.require(weights.file, weights.name, progress))
+    constants = {key: tensor for key, tensor in own.items() if DERIVED.search(key)}
+    if num_classes in (None, weights.num_classes):
+        return constants | convert(state, weights.origin.get("converter"), own)
+    classifier = {key: tensor for key, tensor in own.items() if CLASSIFIER.search(key)}
+    others = [key for key in own if key not in classifier]
+    kept = convert(state, weights.origin.get("converter"), others, partial=True)
+    logger.warning(
+        "%s: the classifier (%d tensors, such as %s) starts from random weights, for num_classes=%s in place of %s",
+        weights.name,
+        len(classifier),
+        next(iter(classifier)),
+        num_classes,
+        weights.num_classes,
+    )
+    return constants | {key: tensor for key, tensor in kept.items() if not CLASSIFIER.search(key)} | classifier

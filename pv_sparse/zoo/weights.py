@@ -1,19 +1,28 @@
-"""The `Weights` record: how to build a model, fill it, and feed it. Read from `model_zoo/*.yaml`."""
+"""The `Weights` record: how to build a model, fill it, and feed it. Read from `model_zoo/*.yaml`.
+
+Torch and the host are imported where they are used, so that listing the zoo is quick.
+"""
 
 import difflib
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from torch import Tensor
 
-from pv_sparse.data.segments import segment_indices
 from pv_sparse.errors import WeightsError
 from pv_sparse.resources import resource_dir
-from pv_sparse.transforms import EvaluationTransform
 from pv_sparse.zoo.files import find
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pv_sparse.data.clip_sampling import SegmentClipSampler
+
+Categories = tuple[str, ...] | dict[str, tuple[str, ...]]
+MODALITIES = ("rgb", "flow", "rgbdiff")
 
 
 @dataclass(frozen=True)
@@ -21,39 +30,133 @@ class Weights:
     """Weights and how to use them.
 
     Attributes:
-        name: of the zoo, `architecture.source_dataset`; or the path of a file that carries this record.
+        name: of the zoo, `architecture.source_dataset`; or the path of a file.
         build: `builder`, a function of pv_sparse, and its `arguments`.
-        file: where the tensors are and what they hash to: `package`, `name`, `extra`, `sha256`; or `path`.
-        sampler: arguments of `segment_indices`.
-        input: arguments of `EvaluationTransform`.
-        categories: the classes, in the order of the logits.
-        origin: `url`, `license`, and the `converter` that maps their keys to ours; None where they are ours already.
-        metrics: published figures, each with its protocol and who measured it.
+        file: where the tensors are and what they hash to: `urls`, tried in order, `name` where it is not that of the
+            first address, `sha256` (whole, or its first digits; without it none is published); or `package`, `name` and
+            `extra` of an installed package; or `path`.
+        sampling: arguments of `SegmentClipSampler`: the frames that the published figures were measured with.
+        input: arguments of `EvaluationTransform`, and `num_crops`: 1, or 3 or 10 as published.
+        categories: the classes, in the order of the logits; of several tasks, a dict.
+        dataset: that it was trained on last.
+        one_view: arguments of `segment_indices` for one quick look, as `recognize` takes it; empty is `sampling`.
+        origin: `url`, `license`, `doubtful` where the address is, and the `converter` that maps their keys to ours;
+            None where they are ours already.
+        category_order: `assumed` where no source proves it.
+        multi_label: whether several classes can be right at once (scores are sigmoids).
+        metrics: published figures in percent, each with its data set, its protocol and who measured it (`by`: `paper`,
+            `source` or `us`).
         description: one line for people.
+        notes: what a user has to know besides.
+        unsupported: why there is no model of ours for the file; empty where there is.
     """
 
     name: str
     build: Mapping[str, Any]
-    file: Mapping[str, str]
-    sampler: Mapping[str, Any]
+    file: Mapping[str, Any]
+    sampling: Mapping[str, Any]
     input: Mapping[str, Any]
-    categories: tuple[str, ...]
+    categories: Categories
+    dataset: str = ""
+    one_view: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    category_order: str = ""
+    multi_label: bool = False
     metrics: tuple[Mapping[str, Any], ...] = ()
     description: str = ""
+    notes: str = ""
+    unsupported: str = ""
+
+    @property
+    def architecture(self) -> str:
+        """What `pv_sparse.zoo.hub` calls it: the name before its dot."""
+        return self.name.partition(".")[0]
+
+    @property
+    def tag(self) -> str:
+        """Which weights of its architecture: the name after its dot."""
+        return self.name.partition(".")[2]
+
+    @property
+    def family(self) -> str:
+        """`tsn`, `trn`, `eco` or `backbone`."""
+        first = self.architecture.partition("_")[0]
+        return first if first in ("tsn", "trn", "eco") else "backbone"
+
+    @property
+    def modality(self) -> str:
+        """`rgb`, `flow` or `rgbdiff`."""
+        arguments = self.build["arguments"]
+        if arguments.get("in_channels", 3) == 2:
+            return "flow"
+        return "rgbdiff" if arguments.get("frames_per_segment", 1) > 1 else "rgb"
+
+    @property
+    def num_classes(self) -> int | dict[str, int]:
+        """Of the classifier; of several tasks, a dict."""
+        return self.build["arguments"]["num_classes"]
 
     @property
     def is_available(self) -> bool:
         """Whether the file is here, so that loading needs no installation or download."""
-        return find(self.file) is not None
+        return not self.unsupported and find(self.file) is not None
 
-    def indices(self, num_frames: int) -> Tensor:
-        """The frames these weights want of a video: (segments, frames_per_segment) int64."""
-        return segment_indices(num_frames, **self.sampler)
+    def indices(self, num_frames: int) -> "Tensor":
+        """The frames of one look at a video: (segments, frames_per_segment) int64."""
+        from pv_sparse.data.segments import segment_indices
 
-    def transform(self) -> EvaluationTransform:
-        """What turns a clip (3, T, H, W) into the model's input."""
-        return EvaluationTransform(**self.input)
+        return segment_indices(num_frames, **(self.one_view or self.sampling))
+
+    def sampler(self, one_view: bool = False) -> "SegmentClipSampler":
+        """The clip sampler of the published test; with `one_view`, that of one look."""
+        from pv_sparse.data.clip_sampling import SegmentClipSampler
+
+        return SegmentClipSampler(**((self.one_view if one_view else None) or self.sampling))
+
+    def transform(self, one_view: bool = False) -> "nn.Module":
+        """What turns a clip (3, T, H, W) into the model's input, with all crops of the published test.
+
+        Crops lie along time, view after view: a TSN averages them as further segments; for others `fold_views` makes a
+        batch of them. With `one_view`, the centre crop alone.
+        """
+        from pv_sparse.transforms import NORMALIZATIONS, create_sparse_video_transform
+
+        given = dict(self.input)
+        imagenet = NORMALIZATIONS["imagenet"]
+        is_difference = self.modality == "rgbdiff"
+        return create_sparse_video_transform(
+            "test",
+            video_key=None,
+            num_crops=1 if one_view else given.get("num_crops", 1),
+            size=given.get("crop", 224),
+            resize=given.get("resize", 256),
+            interpolation=given.get("interpolation", "bilinear"),
+            normalization=replace(imagenet, **{key: given[key] for key in vars(imagenet) if key in given}),
+            temporal_difference=is_difference,
+            frames_per_segment=self.build["arguments"]["frames_per_segment"] + 1 if is_difference else None,
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, as in `model_zoo/*.yaml`, with the categories themselves."""
+        record = {key: value for key, value in vars(self).items() if key not in ("name", "sampling") and value}
+        return {"sampler": self.sampling, **record}
+
+    @classmethod
+    def from_record(cls, name: str, record: Mapping[str, Any]) -> "Weights":
+        """The reverse of `as_record`; `WeightsError` for what is no record."""
+        values = dict(record)
+        try:
+            values["categories"] = _tuples(values["categories"])
+            values["metrics"] = tuple(values.get("metrics", ()))
+            return cls(name=name, sampling=values.pop("sampler"), **values)
+        except (KeyError, TypeError) as error:
+            raise WeightsError(f"{name}: its record is not whole ({error})") from error
+
+
+def classes_told(num_classes: int | Mapping[str, int]) -> str:
+    """How many classes, for people: `400 classes` or `125 verbs, 352 nouns`."""
+    counts = {"classe": num_classes} if isinstance(num_classes, int) else num_classes
+    return ", ".join(f"{count} {kind}s" for kind, count in counts.items())
 
 
 def list_weights(available: bool = False) -> list[str]:
@@ -61,23 +164,52 @@ def list_weights(available: bool = False) -> list[str]:
     return sorted(name for name, weights in _zoo().items() if weights.is_available or not available)
 
 
+def list_architectures() -> dict[str, list[Weights]]:
+    """The architectures of TSN, TRN and ECO, each with its weights, the recommended first."""
+    found: dict[str, list[Weights]] = {}
+    for weights in _zoo().values():
+        if weights.family != "backbone" and not weights.unsupported:
+            found.setdefault(weights.architecture, []).append(weights)
+    return found
+
+
 def get_weights(name: str) -> Weights:
     """The record of this name; `WeightsError` offers near matches."""
     if name in _zoo():
         return _zoo()[name]
-    near = difflib.get_close_matches(name, _zoo(), n=3, cutoff=0.4)
-    offer = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(list_weights())}"
+    begun = [known for known in _zoo() if name and known.startswith(name)]
+    near = begun[:3] or difflib.get_close_matches(name, _zoo(), n=3, cutoff=0.5)
+    offer = f"did you mean {' or '.join(near)}?" if near else "pv-sparse zoo list shows those there are"
     raise WeightsError(f"weights {name!r} are unknown, and no such file exists: {offer}")
 
 
 @functools.cache
 def _zoo() -> dict[str, Weights]:
-    records: dict[str, Weights] = {}
-    for path in sorted(resource_dir("model_zoo").glob("*.yaml")):
-        for name, record in yaml.safe_load(path.read_text(encoding="utf-8")).items():
-            records[name] = Weights(name=name, **{**record, "categories": _read_categories(record["categories"])})
-    return records
+    paths = sorted(resource_dir("model_zoo").glob("*.yaml"))
+    return {weights.name: weights for path in paths for weights in _records(path)}
 
 
-def _read_categories(name: str) -> tuple[str, ...]:
+def _records(path: Path) -> Iterator[Weights]:
+    # The C loader reads the zoo in a tenth of the time; not every build of PyYAML has it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    for name, record in content.items():
+        if name != "_shared":
+            yield Weights.from_record(name, {**record, "categories": _read_categories(record["categories"])})
+
+
+def _read_categories(names: str | Mapping[str, str]) -> Categories:
+    if isinstance(names, str):
+        return _category_list(names)
+    return {task: _category_list(name) for task, name in names.items()}
+
+
+@functools.cache
+def _category_list(name: str) -> tuple[str, ...]:
     return tuple((resource_dir("model_zoo") / "categories" / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def _tuples(categories: Any) -> Categories:
+    if isinstance(categories, Mapping):
+        return {task: tuple(names) for task, names in categories.items()}
+    return tuple(categories)
