@@ -64,6 +64,18 @@ class FileServer:
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                """As Hugging Face's hub answers."""
+                owner.requests.append((self.command, self.path, self.headers))
+                content = owner.files.get(self.path.lstrip("/"))
+                self.send_response(200 if content is not None else 404)
+                self.send_header("X-Repo-Commit", "0" * 40)
+                self.send_header("ETag", owner.tag(content or b""))
+                self.send_header("Content-Length", str(len(content or b"")))
+                if content is None:
+                    self.send_header("X-Error-Code", "EntryNotFound")
+                self.end_headers()
+
             def do_GET(self) -> None:
                 owner.requests.append((self.command, self.path, self.headers))
                 name = self.path.lstrip("/").partition("?")[0]
@@ -88,7 +100,7 @@ class FileServer:
         return Handler
 
     def serve(self, request: BaseHTTPRequestHandler, content: bytes, fault: Fault) -> None:
-        tag = f'"{hashlib.md5(content).hexdigest()}"'
+        tag = self.tag(content)
         start = self.start_of(request.headers, tag)
         if start is not None and start >= len(content):
             request.send_response(416)
@@ -108,6 +120,9 @@ class FileServer:
         if fault.stalls:
             self.ends.wait()
         request.close_connection = True
+
+    def tag(self, content: bytes) -> str:
+        return f'"{hashlib.md5(content).hexdigest()}"'
 
     def start_of(self, headers: Message, tag: str) -> int | None:
         wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
