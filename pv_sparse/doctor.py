@@ -104,15 +104,18 @@ def _extras() -> list[str]:
 
 def _places() -> list[str]:
     from pv_sparse.resources import resource_dir
+    from pv_sparse.zoo import files
     from pv_sparse.zoo.weights import list_weights
 
-    hub = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch").expanduser()
     return [
         "Places",
         f"  package: {Path(pv_sparse.__file__).parent}",
         f"  model zoo: {resource_dir('model_zoo')}",
         f"  weights here: {', '.join(list_weights(available=True)) or 'none'}",
-        f"  cache of downloads: {Path(hub) / 'hub' / 'checkpoints'} (TORCH_HOME moves it)",
+        f"  downloads of ours: {files.cache_folder()} ({files.HOME} moves it)",
+        f"  downloads of torch: {files.torch_folder()} (TORCH_HOME moves it)",
+        f"  mirror of downloads: {os.environ.get(files.MIRROR) or f'none ({files.MIRROR} sets one)'}",
+        f"  downloads: {f'forbidden by {files.OFFLINE}' if files.is_offline() else 'allowed'}",
         f"  Python: {sys.executable}",
     ]
 

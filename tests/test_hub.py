@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 
+import formula
 import pytest
 import torch
 from conftest import REPOSITORY
+from file_server import Fault, FileServer
 from pytorchvideo.models import hub as host_hub
+from test_originals import ORIGINALS, as_video, check_logits, published, read, wrapped
 
 import pv_sparse
 from pv_sparse import PvSparseError, WeightsError, registered
@@ -156,3 +159,27 @@ def test_names_of_others_in_the_hosts_hub_stay(monkeypatch):
         pv_sparse.register()
     assert host_hub.trn_r50 == "of another plugin"
     assert not hasattr(host_hub, "tsn_r50")
+
+
+# From the publisher's file to a model that is tuned
+
+
+@pytest.mark.slow
+def test_a_published_file_is_downloaded_and_gives_the_originals_logits(tmp_path, monkeypatch):
+    """TRN of Something-Something V1, made by formula and served by a mirror under its published name."""
+    name = "trn_multiscale_bninception_k8"
+    original, recorded = ORIGINALS[name], read(name)
+    with torch.device("meta"):
+        own = original.build().state_dict()
+    torch.save(wrapped(published(original, own), original.converter, name), tmp_path / "file")
+    file_name = files.name_of(pv_sparse.get_weights("trn_bninception.csail_sthv1").file)
+    monkeypatch.setenv(files.HOME, str(tmp_path / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with FileServer(files={file_name: (tmp_path / "file").read_bytes()}) as server:
+        server.faults[file_name] = [Fault(after=20_000_000)]
+        monkeypatch.setenv(files.MIRROR, server.address)
+        model = hub.trn_bninception(pretrained="csail_sthv1", progress=False)
+        assert server.ranges(file_name) == [None, "bytes=20000000-"]
+    check_logits(model, as_video(formula.clips(**recorded["input"]), original, name), recorded, name, 1e-4)
+    tuned = hub.trn_bninception(pretrained="csail_sthv1", num_classes=5)
+    assert tuned(torch.zeros(1, 3, 8, 224, 224)).shape == (1, 5)

@@ -32,8 +32,8 @@ def run_block(folder: Path, block: str) -> str:
     return done.stdout
 
 
-def test_there_are_four_programs():
-    assert len(PYTHON_BLOCKS) == 4
+def test_there_are_five_programs():
+    assert len(PYTHON_BLOCKS) == 5
 
 
 @pytest.fixture
@@ -82,6 +82,15 @@ def test_the_models(folder):
     assert "Cost(parameters=37503856, multiply_adds=46581" in printed
 
 
+@pytest.mark.slow
+def test_a_pretrained_model_is_tuned(class_folders):
+    """The loss falls; the model comes from the checkout."""
+    block = PYTHON_BLOCKS[4].replace("path/to/this/repository", str(REPOSITORY))
+    losses = [float(line.split()[1]) for line in run_block(class_folders, block).splitlines()]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+
+
 def test_the_commands_exist():
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
@@ -91,7 +100,8 @@ def test_the_commands_exist():
         if tool == "make":
             assert f"\n{name}:" in makefile
         elif tool == "pv-sparse":
-            subprocess.run([sys.executable, "-m", "pv_sparse", name, "--help"], check=True, capture_output=True)
+            names = command.split()[1:3] if name == "zoo" else [name]
+            subprocess.run([sys.executable, "-m", "pv_sparse", *names, "--help"], check=True, capture_output=True)
         else:
             assert command == 'pip install -e ".[demo]"'
 

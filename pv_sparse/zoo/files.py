@@ -73,6 +73,11 @@ def require_address(address: str, progress: bool = True) -> Path:
     return require({"urls": [url], "name": own_name, "sha256": sha256}, address, progress)
 
 
+def is_offline() -> bool:
+    """Whether `PV_SPARSE_OFFLINE` forbids the network."""
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
+
+
 def name_of(file: Mapping[str, Any]) -> str:
     """What the file is called in the cache and in a mirror."""
     return file_name_of(file.get("name") or file["urls"][0])
@@ -83,9 +88,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get(HOME) or _users_cache() / "pv_sparse").expanduser() / "weights"
 
 
+def torch_folder() -> Path:
+    """`torch.hub.get_dir()/checkpoints`, which is looked into too; without importing torch."""
+    return Path(os.environ.get("TORCH_HOME") or _users_cache() / "torch").expanduser() / "hub" / "checkpoints"
+
+
 def _fetch(file: Mapping[str, Any], weights_name: str, progress: bool) -> Path:
     name, urls = name_of(file), [*_mirrored(file), *file["urls"]]
-    if os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no"):
+    if is_offline():
         urls = [url for url in urls if url.startswith("file://")]
         if not urls:
             raise WeightsError(
@@ -113,7 +123,7 @@ def _places(file: Mapping[str, Any]) -> Iterator[Path]:
     elif "package" in file:
         yield from _files_of_package(file)
     else:
-        folders = (cache_folder(), _torch_folder(), _mirror_folder())
+        folders = (cache_folder(), torch_folder(), _mirror_folder())
         yield from (folder / name_of(file) for folder in folders if folder is not None)
 
 
@@ -123,11 +133,6 @@ def _files_of_package(file: Mapping[str, Any]) -> Iterator[Path]:
     except PackageNotFoundError:
         return
     yield from (Path(str(entry.locate())) for entry in listed if entry.name == file["name"])
-
-
-def _torch_folder() -> Path:
-    """`torch.hub.get_dir()/checkpoints`, without importing torch."""
-    return Path(os.environ.get("TORCH_HOME") or _users_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def _users_cache() -> Path:
