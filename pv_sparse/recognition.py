@@ -102,7 +102,7 @@ class Recognizer:
         self.weights = find_weights(name)
         if self.weights.modality == "flow":
             raise WeightsError(f"{name} reads optical flow, a video file has RGB frames: choose weights without _flow")
-        self.model = load_model(name, device=self.device)
+        self.model = load_model(self.weights, device=self.device)
         self.transform = self.weights.transform(one_view=True)
 
     def __call__(self, path: str | os.PathLike[str], top_k: int = 5) -> Recognition:
@@ -134,7 +134,13 @@ class Recognizer:
         return map_logits(lambda scores: scores[0], self._run(self.transform(look.frames.transpose(0, 1))[None]))
 
     def scores_of_each_frame(self, look: Look) -> Logits:
-        """(T, num_classes): what each frame alone says, as a still video of it, as long as the model needs."""
+        """(T, num_classes): what each frame alone says, as a still video of it, as long as the model needs.
+
+        Raises:
+            WeightsError: the weights read differences of frames, and one alone has none.
+        """
+        if self.weights.modality != "rgb":
+            raise WeightsError(f"{self.weights.name} reads differences of frames: a frame alone says nothing to it")
         frames = self.transform(look.frames.transpose(0, 1)).transpose(0, 1)  # (T, 3, H, W)
         length = getattr(self.model, "num_segments", None) or 1
         return self._run(frames[:, :, None].expand(-1, -1, length, -1, -1))

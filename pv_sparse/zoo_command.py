@@ -77,9 +77,10 @@ def convert(source: str, output: str, categories: str | None) -> None:
     from pv_sparse.zoo.loading import load_model, save_model
 
     weights = _find(source)
+    model = load_model(weights)
     if categories is not None:
         weights = _with_categories(weights, Path(categories))
-    save_model(load_model(source), output, weights)
+    save_model(model, output, weights)
     click.echo(f"{output}: {weights.description or weights.name}")
 
 

@@ -14,6 +14,7 @@ from pv_sparse import (
     VideoDecodeError,
     WeightsError,
     create_trn,
+    create_tsn,
     get_weights,
     recognize,
     save_model,
@@ -76,6 +77,56 @@ def test_each_frame_alone_stands_still_for_a_model_of_relations(index_video, tmp
     scores = recognizer.scores_of_each_frame(look)
     still = dataclasses.replace(look, frames=look.frames[1:2].expand(4, -1, -1, -1))
     torch.testing.assert_close(scores[1], recognizer.scores(still))
+
+
+def small(tmp_path, num_classes, categories, **changes) -> str:
+    """A file with random weights for a small TSN."""
+    arguments = {"num_classes": num_classes, "backbone": "tiny", **changes.pop("arguments", {})}
+    record = dataclasses.replace(
+        get_weights("tsn_efficientnet_lite0.in1k"),
+        build={"builder": "create_tsn", "arguments": arguments},
+        input={"resize": 72, "crop": 64},
+        categories=categories,
+        **changes,
+    )
+    save_model(create_tsn(**arguments), tmp_path / "small.safetensors", record)
+    return str(tmp_path / "small.safetensors")
+
+
+def test_several_tasks_have_their_own_best_classes(index_video, tmp_path):
+    path = small(tmp_path, {"verb": 4, "noun": 3}, {"verb": CLASSES[:4], "noun": ("door", "cup", "pan")})
+    result = recognize(index_video, path, top_k=2)
+    assert [entry.task for entry in result.classes] == ["verb", "verb", "noun", "noun"]
+    assert str(result.classes[3]) == f"noun: {result.classes[3].name}"
+    assert result.as_dict()["classes"][2]["task"] == "noun"
+    whole = recognize(index_video, path, top_k=9).classes
+    assert sum(entry.score for entry in whole if entry.task == "verb") == pytest.approx(1)
+    recognizer = Recognizer(path)
+    alone = recognizer.scores_of_each_frame(recognizer.look(index_video))
+    assert {task: scores.shape for task, scores in alone.items()} == {"verb": (8, 4), "noun": (8, 3)}
+
+
+def test_scores_where_several_classes_can_be_right(index_video, tmp_path):
+    recognizer = Recognizer(small(tmp_path, len(CLASSES), CLASSES, multi_label=True))
+    look = recognizer.look(index_video)
+    with torch.inference_mode():
+        logits = recognizer.model(recognizer.transform(look.frames.transpose(0, 1))[None])[0]
+    torch.testing.assert_close(recognizer.scores(look), logits.sigmoid())
+
+
+def test_differences_of_frames(index_video, tmp_path):
+    sampling = {"rule": "center", "num_segments": 3, "frames_per_segment": 6}
+    path = small(tmp_path, len(CLASSES), CLASSES, arguments={"frames_per_segment": 5}, sampling=sampling)
+    result = recognize(index_video, path)
+    assert len(result.frame_indices) == 18
+    recognizer = Recognizer(path)
+    with pytest.raises(WeightsError, match="reads differences of frames: a frame alone says nothing to it"):
+        recognizer.scores_of_each_frame(recognizer.look(index_video))
+
+
+def test_weights_of_optical_flow_are_refused(index_video):
+    with pytest.raises(WeightsError, match=r"tsn_r50_flow\.epic_ek55 reads optical flow, a video file has RGB frames"):
+        recognize(index_video, "tsn_r50_flow.epic_ek55")
 
 
 def test_two_calls_give_one_answer(index_video, weights):

@@ -42,7 +42,7 @@ def entry_point(architecture: str) -> Callable[..., nn.Module]:
         if pretrained is False:
             return build_model(records[0], num_classes, kwargs).to(device=device, dtype=dtype)
         weights = _chosen(records, architecture, pretrained)
-        return load_model(weights.name, num_classes, device, dtype, progress, kwargs)
+        return load_model(weights, num_classes, device, dtype, progress, kwargs)
 
     build.__name__ = build.__qualname__ = architecture
     build.__doc__ = HELP.format(

@@ -48,7 +48,7 @@ CLASSIFIER = re.compile(r"^(?!.*backbone\.)(.*\.)?(fc|classify)\.")
 
 
 def load_model(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Weights,
     num_classes: int | Mapping[str, int] | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
@@ -63,7 +63,7 @@ def load_model(
     Args:
         name_or_path: a name of `list_weights()`, or a file: of `save_model`, or a checkpoint of tsn-pytorch,
             TRN-pytorch, ECO-pytorch, mmaction2 or EPIC-KITCHENS' models, as they wrote it; or the address of such a
-            file, `https://`, `file://` or `hf://owner/repo/file`.
+            file, `https://`, `file://` or `hf://owner/repo/file`; or the record of any of them.
         num_classes: another number of classes than the weights have, or `{task: number}`: the classifier then starts
             from random weights, everything before it from the pretrained ones; a warning is logged.
         device: where the model goes.
@@ -74,7 +74,7 @@ def load_model(
     Raises:
         WeightsError: an unknown name; a file that is missing, damaged, or not of these; tensors that do not fit.
     """
-    weights = find_weights(name_or_path, progress)
+    weights = name_or_path if isinstance(name_or_path, Weights) else find_weights(name_or_path, progress)
     model = build_model(weights, num_classes, build_arguments)
     load_exactly(model, _state_for(model, weights, num_classes, progress), weights.name, weights.build["builder"])
     return model.eval().to(device=device, dtype=dtype)
