@@ -6,6 +6,7 @@ While registered:
 * `decoder="sparse"` decodes with `SparseVideo`, in the host's datasets and in `EncodedVideo.from_path`; the host reads
   the file into memory first (`sparse_decoding(dataset)` does not);
 * `pytorchvideo.models.hub` has the architectures of the zoo (`tsn_r50(pretrained=True)`, see `pv_sparse.zoo.hub`);
+* PySlowFast, where it is installed, has them as `MODEL.MODEL_NAME`, and a data set `ptvsparse` (`pv_sparse.slowfast`);
 * a `LabeledVideoDataset` with `decoder="sparse"` brings the registration along where it is pickled, so that workers
   which start afresh (spawn, forkserver) have it too. Without it the host would drop every video without a word.
 
@@ -26,6 +27,7 @@ from pytorchvideo.data import LabeledVideoDataset, clip_sampling, encoded_video
 from pytorchvideo.data.clip_sampling import ClipSampler
 from pytorchvideo.models import hub as host_hub
 
+from pv_sparse import slowfast
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.data.encoded_video import EncodedVideoSparse
 from pv_sparse.errors import PvSparseError
@@ -42,8 +44,10 @@ def register() -> None:
     """
     with _state.lock:
         if not _state.count:
-            _check_free()
+            entries = slowfast.entries()
+            _check_free(entries)
             _state.patches = [_put(owner, name, wrap) for owner, name, wrap in _replacements()]
+            _state.patches += [_enter(registry, name, obj) for registry, name, obj in entries]
         _state.count += 1
 
 
@@ -83,13 +87,25 @@ class _Patch(NamedTuple):
             setattr(self.owner, self.name, self.original)
 
 
+class _Entry(NamedTuple):
+    """A name in a registry of fvcore, which knows no way to take it out again."""
+
+    registry: Any
+    name: str
+    ours: Any
+
+    def undo(self) -> None:
+        if self.registry._obj_map.get(self.name) is self.ours:
+            del self.registry._obj_map[self.name]
+
+
 class _State:
     """The host's modules are one for all threads of a process, and so is this."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.count = 0
-        self.patches: list[_Patch] = []
+        self.patches: list[_Patch | _Entry] = []
 
 
 _state = _State()
@@ -112,7 +128,12 @@ def _put(owner: Any, name: str, wrap: Callable[[Any], Any]) -> _Patch:
     return _Patch(owner, name, original, ours)
 
 
-def _check_free() -> None:
+def _enter(registry: Any, name: str, ours: Any) -> _Entry:
+    registry.register(ours)
+    return _Entry(registry, name, ours)
+
+
+def _check_free(entries: list[slowfast.Entry]) -> None:
     for call, name in (
         (clip_sampling.make_clip_sampler, SAMPLER),
         (host.make_clip_sampler, SAMPLER),
@@ -123,11 +144,12 @@ def _check_free() -> None:
                 f"{call.__module__}.{call.__name__} knows {name!r} already, and not from pv_sparse: nothing was "
                 "changed; take SegmentClipSampler and sparse_decoding(dataset), which need no registration"
             )
-    taken = [name for name in hub.__all__ if hasattr(host_hub, name)]
+    taken = [f"pytorchvideo.models.hub has {name}" for name in hub.__all__ if hasattr(host_hub, name)]
+    taken += [f"PySlowFast's registry has {name}" for registry, name, _ in entries if name in registry]
     if taken:
         raise PvSparseError(
-            f"pytorchvideo.models.hub has {taken[0]} already, and not from pv_sparse: nothing was changed; take "
-            "pv_sparse.zoo.hub, which needs no registration"
+            f"{taken[0]} already, and not from pv_sparse: nothing was changed; take pv_sparse.zoo.hub and "
+            "pv_sparse.data, which need no registration"
         )
 
 

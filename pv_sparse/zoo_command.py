@@ -45,7 +45,7 @@ def show(name: str) -> None:
         "one look": _call("segment_indices", weights.one_view or weights.sampling),
         "input": ", ".join(f"{key} {value}" for key, value in weights.input.items()),
         "classes": f"{classes_told(weights.num_classes)}: {_first(weights)}",
-        "their order": weights.category_order,
+        "order": weights.category_order,
         "source": weights.origin.get("url", ""),
         "license": weights.origin.get("license", ""),
         "addresses": " ".join(weights.file.get("urls", ())),

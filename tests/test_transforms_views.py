@@ -131,6 +131,16 @@ def test_flow_is_mirrored_with_its_x_turned():
     assert torch.equal(flip_clip(clip.float()), expected.float())
 
 
+def test_mirrored_flow_may_keep_its_x():
+    """As mmaction2's."""
+    clip = torch.randint(256, (2, 3, 40, 40), dtype=torch.uint8)
+    inverted, plain = (TenCrop(32, resize=None, invert_flow=choice)(clip) for choice in (True, False))
+    inverted, plain = (views.unflatten(1, (5, 2, 3)) for views in (inverted, plain))
+    assert torch.equal(plain[:, :, 1], plain[:, :, 0].flip(-1))
+    assert torch.equal(inverted[1], plain[1])
+    assert torch.equal(inverted[0, :, 1], 255 - plain[0, :, 1])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_a_flip_twice_is_none(channels):
     clip = noise(channels)

@@ -49,7 +49,7 @@ def test_every_record_is_whole(name):
     assert weights.origin["converter"] in CONVERTERS
     assert weights.description
     assert weights.dataset
-    assert weights.category_order in ("", "assumed")
+    assert weights.category_order in ("", "that of other sources", "assumed")
 
 
 def counts(categories) -> int | dict[str, int]:

@@ -14,7 +14,6 @@ from pv_sparse.transforms.segments import ConcatSegments, SegmentSubsample, get_
 from pv_sparse.transforms.views import TenCrop, ThreeCrop
 
 MODES = ("train", "val", "test")
-MANY_CROPS = {3: ThreeCrop, 10: TenCrop}
 
 
 def create_sparse_video_transform(
@@ -33,6 +32,7 @@ def create_sparse_video_transform(
     num_positions: int = 13,
     flip_probability: float = 0.5,
     num_crops: int = 10,
+    invert_flow: bool = True,
     temporal_difference: bool = False,
 ) -> nn.Module:
     """The lineage's transform for training, validation or testing; the host's `create_video_transform` for segments.
@@ -62,6 +62,7 @@ def create_sparse_video_transform(
         num_positions: `train`.
         flip_probability: `train`: 0 where left and right make the class.
         num_crops: `test`: 1, 3 or 10.
+        invert_flow: `test`: of `TenCrop`.
         temporal_difference: give RGB differences, one fewer than `frames_per_segment` in each segment.
 
     Raises:
@@ -77,7 +78,7 @@ def create_sparse_video_transform(
     elif mode == "val":
         steps.append(_centre_crop(size, resize, wanted, interpolation))
     elif mode == "test":
-        steps += _test_steps(num_crops, size, resize, wanted, interpolation)
+        steps += _test_steps(num_crops, size, resize, wanted, interpolation, invert_flow)
     else:
         raise ValueError(f"mode={mode!r} is unknown: choose one of {', '.join(MODES)}")
     if temporal_difference:
@@ -119,9 +120,13 @@ def _centre_crop(size: int, resize: int, wanted: Normalization, interpolation: s
     )
 
 
-def _test_steps(num_crops: int, size: int, resize: int, wanted: Normalization, interpolation: str) -> list[nn.Module]:
+def _test_steps(
+    num_crops: int, size: int, resize: int, wanted: Normalization, interpolation: str, invert_flow: bool
+) -> list[nn.Module]:
     if num_crops == 1:
         return [_centre_crop(size, resize, wanted, interpolation)]
-    if num_crops not in MANY_CROPS:
-        raise ValueError(f"num_crops={num_crops} is not allowed: choose 1, 3 or 10")
-    return [MANY_CROPS[num_crops](size, resize, interpolation), NormalizeClip(wanted)]
+    if num_crops == 3:
+        return [ThreeCrop(size, resize, interpolation), NormalizeClip(wanted)]
+    if num_crops == 10:
+        return [TenCrop(size, resize, interpolation, invert_flow), NormalizeClip(wanted)]
+    raise ValueError(f"num_crops={num_crops} is not allowed: choose 1, 3 or 10")

@@ -10,19 +10,26 @@ from pv_sparse.transforms.resizing import check_clip, check_interpolation, check
 class TenCrop(nn.Module):
     """The corners and the centre, each as it is and then mirrored: the test of TSN and TRN.
 
-    `GroupOverSample` of yjxiong/tsn-pytorch. Optical flow, known by its 2 channels, is mirrored with 255 - x.
+    `GroupOverSample` of yjxiong/tsn-pytorch.
 
     Args:
         size: pixels of the square crops.
         resize: pixels that the shorter side is scaled to first; None leaves it.
         interpolation: `bilinear` or `bicubic`, with antialiasing, as PIL.
+        invert_flow: whether optical flow, known by its 2 channels, is mirrored with 255 - x; mmaction2's is not.
     """
 
     num_views = 10
 
-    def __init__(self, size: int = 224, resize: int | None = 256, interpolation: str = "bilinear"):
+    def __init__(
+        self,
+        size: int = 224,
+        resize: int | None = 256,
+        interpolation: str = "bilinear",
+        invert_flow: bool = True,
+    ):
         super().__init__()
-        self.size = size
+        self.size, self.invert_flow = size, invert_flow
         self.resize = _check_resize(size, resize)
         self.interpolation = check_interpolation(interpolation)
 
@@ -39,7 +46,8 @@ class TenCrop(nn.Module):
         views = frames.new_empty(channels, 5, 2, num_frames, self.size, self.size)
         for number, (x, y) in enumerate(crop_offsets(width, height, self.size, self.size, num_positions=5)):
             views[:, number, 0] = frames[..., y : y + self.size, x : x + self.size]
-            views[:, number, 1] = flip_clip(views[:, number, 0])
+            plain = views[:, number, 0]
+            views[:, number, 1] = flip_clip(plain) if self.invert_flow else plain.flip(-1)
         return views.flatten(1, 3)
 
     def extra_repr(self) -> str:

@@ -69,7 +69,7 @@ def _row(weights: Weights) -> str:
 
 def _notes(records: Iterable[Weights]) -> Iterable[str]:
     for weights in records:
-        order = "the order of its classes is assumed" if weights.category_order else ""
+        order = f"the order of its classes is {weights.category_order}" if weights.category_order else ""
         doubtful = f"address: {weights.origin['doubtful']}" if "doubtful" in weights.origin else ""
         unsupported = f"cannot be loaded: {weights.unsupported}" if weights.unsupported else ""
         told = "; ".join(text for text in (weights.notes, order, doubtful, unsupported) if text)

@@ -36,13 +36,15 @@ class Weights:
             first address, `sha256` (whole, or its first digits; without it none is published); or `package`, `name` and
             `extra` of an installed package; or `path`.
         sampling: arguments of `SegmentClipSampler`: the frames that the published figures were measured with.
-        input: arguments of `EvaluationTransform`, and `num_crops`: 1, or 3 or 10 as published.
+        input: arguments of `EvaluationTransform`; and `num_crops`, 1, 3 or 10 as published, and `invert_flow` of
+            `create_sparse_video_transform`.
         categories: the classes, in the order of the logits; of several tasks, a dict.
         dataset: that it was trained on last.
         one_view: arguments of `segment_indices` for one quick look, as `recognize` takes it; empty is `sampling`.
         origin: `url`, `license`, `doubtful` where the address is, and the `converter` that maps their keys to ours;
             None where they are ours already.
-        category_order: `assumed` where no source proves it.
+        category_order: `that of other sources` where the publisher of the file shows none, `assumed` where no source
+            proves it; else empty.
         multi_label: whether several classes can be right at once (scores are sigmoids).
         metrics: published figures in percent, each with its data set, its protocol and who measured it (`by`: `paper`,
             `source` or `us`).
@@ -131,6 +133,7 @@ class Weights:
             size=given.get("crop", 224),
             resize=given.get("resize", 256),
             interpolation=given.get("interpolation", "bilinear"),
+            invert_flow=given.get("invert_flow", True),
             normalization=replace(imagenet, **{key: given[key] for key in vars(imagenet) if key in given}),
             temporal_difference=is_difference,
             frames_per_segment=self.build["arguments"]["frames_per_segment"] + 1 if is_difference else None,
