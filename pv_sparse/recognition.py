@@ -12,7 +12,7 @@ from pv_sparse.data.video import SparseVideo
 from pv_sparse.errors import VideoDecodeError, WeightsError, one_line
 from pv_sparse.models.logits import Logits, map_logits
 from pv_sparse.zoo.loading import find_weights, load_model
-from pv_sparse.zoo.weights import Categories
+from pv_sparse.zoo.weights import Categories, Weights
 
 DEFAULT_WEIGHTS = "tsn_efficientnet_lite0.in1k"
 # A file with less of its declared frames was cut off: a judgement on the rest would look like one on the whole.
@@ -76,13 +76,16 @@ class Look:
 
 
 def recognize(
-    path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None, top_k: int = 5, device: str = "cpu"
+    path: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | Weights | None = None,
+    top_k: int = 5,
+    device: str = "cpu",
 ) -> Recognition:
     """The classes that a video most likely belongs to.
 
     Args:
         path: a video file.
-        weights: a name of `list_weights()` or a file that `load_model` reads; None is `tsn_efficientnet_lite0.in1k`.
+        weights: what `load_model` takes; None is `tsn_efficientnet_lite0.in1k`.
         top_k: how many classes, best first, of each task.
         device: where the model runs, as torch names it.
 
@@ -96,12 +99,13 @@ def recognize(
 class Recognizer:
     """A model ready for videos: its weights, its sampler and its transform, loaded once."""
 
-    def __init__(self, weights: str | os.PathLike[str] | None = None, device: str = "cpu"):
-        name = os.fspath(weights) if weights is not None else DEFAULT_WEIGHTS
+    def __init__(self, weights: str | os.PathLike[str] | Weights | None = None, device: str = "cpu"):
         self.device = checked_device(device)
-        self.weights = find_weights(name)
+        self.weights = weights if isinstance(weights, Weights) else find_weights(os.fspath(weights or DEFAULT_WEIGHTS))
         if self.weights.modality == "flow":
-            raise WeightsError(f"{name} reads optical flow, a video file has RGB frames: choose weights without _flow")
+            raise WeightsError(
+                f"{self.weights.name} reads optical flow, a video file has RGB frames: choose weights without _flow"
+            )
         self.model = load_model(self.weights, device=self.device)
         self.transform = self.weights.transform(one_view=True)
 

@@ -1,14 +1,14 @@
 """`pv-sparse zoo`: what there is, where its file is, and files of our own made of others'."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pv_sparse.errors import PvSparseError, WeightsError
+from pv_sparse.errors import PvSparseError, WeightsError, one_line
 from pv_sparse.resources import resource_dir
 from pv_sparse.zoo import files
 from pv_sparse.zoo.download import verify as verify_file
@@ -64,7 +64,7 @@ def show(name: str) -> None:
 
 def download(names: Sequence[str], progress: bool) -> int:
     """Bring files here; returns how many could not be had."""
-    return sum(_attempt(name, lambda w: str(files.require(w.file, w.name, progress))) for name in names)
+    return sum(_attempt(name, lambda weights: _downloaded(weights, progress)) for name in names)
 
 
 def verify(names: Sequence[str]) -> int:
@@ -74,13 +74,13 @@ def verify(names: Sequence[str]) -> int:
 
 def convert(source: str, output: str, categories: str | None) -> None:
     """Write a file of ours: tensors under our names, build and categories."""
-    from pv_sparse.zoo.loading import load_model, save_model
+    from pv_sparse.zoo.loading import check_output, load_model, save_model
 
+    check_output(output)
     weights = _find(source)
-    model = load_model(weights)
     if categories is not None:
         weights = _with_categories(weights, Path(categories))
-    save_model(model, output, weights)
+    save_model(load_model(weights), output, weights)
     click.echo(f"{output}: {weights.description or weights.name}")
 
 
@@ -100,14 +100,20 @@ def _find(name: str) -> Weights:
     return find_weights(name)
 
 
-def _attempt(name: str, action: Any) -> bool:
+def _attempt(name: str, action: Callable[[Weights], str]) -> bool:
     """Whether it failed; one failing leaves the others be."""
     try:
         click.echo(f"{name}: {action(get_weights(name))}")
-    except PvSparseError as error:
-        click.echo(f"Error: {name}: {error}", err=True)
+    except (PvSparseError, OSError) as error:
+        click.echo(f"Error: {name}: {one_line(error)}", err=True)
         return True
     return False
+
+
+def _downloaded(weights: Weights, progress: bool) -> str:
+    if weights.unsupported:
+        click.echo(f"Warning: {weights.name} cannot be loaded here: {weights.unsupported}", err=True)
+    return str(files.require(weights.file, weights.name, progress))
 
 
 def _verified(weights: Weights) -> str:
@@ -121,7 +127,13 @@ def _verified(weights: Weights) -> str:
 
 
 def _with_categories(weights: Weights, path: Path) -> Weights:
-    names = tuple(path.read_text(encoding="utf-8").splitlines())
+    if not isinstance(weights.num_classes, int):
+        raise ValueError(
+            f"--categories names the classes of one task, the weights have {classes_told(weights.num_classes)}"
+        )
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    if "" in names:
+        raise ValueError(f"{path}, line {names.index('') + 1}: it is empty: give a name a line")
     if len(names) != weights.num_classes:
         told = classes_told(weights.num_classes)
         raise ValueError(f"{path} has {len(names)} lines, the weights have {told}: give a name a line")

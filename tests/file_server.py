@@ -12,11 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Fault:
     """What goes wrong with one request.
 
-    `status` alone: the answer. `after`: so many bytes come, then the connection ends, or with `stalls`, nothing more.
+    `status`: the answer, with `body` and `headers`. `after`: so many bytes come, then the connection ends, or with
+    `stalls`, nothing more.
     """
 
     status: int = 0
     body: bytes = b"no"
+    headers: dict[str, str] = field(default_factory=dict)
     after: int = -1
     stalls: bool = False
 
@@ -35,6 +37,7 @@ class FileServer:
     requests: list[tuple[str, str, Message]] = field(default_factory=list)
     knows_ranges: bool = True
     has_etags: bool = True
+    says_length: bool = True
 
     def __enter__(self) -> "FileServer":
         self.ends = threading.Event()
@@ -82,14 +85,16 @@ class FileServer:
                 waiting = owner.faults.get(name, [])
                 fault = waiting.pop(0) if waiting else Fault()
                 if fault.status:
-                    self.answer(fault.status, fault.body)
+                    self.answer(fault.status, fault.body, fault.headers)
                 elif name not in owner.files:
                     self.answer(404, b"no such file")
                 else:
                     owner.serve(self, owner.files[name], fault)
 
-            def answer(self, status: int, body: bytes) -> None:
+            def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
                 self.send_response(status)
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -114,7 +119,8 @@ class FileServer:
         if self.has_etags:
             request.send_header("ETag", tag)
         rest = content[start or 0 :]
-        request.send_header("Content-Length", str(len(rest)))
+        if self.says_length:
+            request.send_header("Content-Length", str(len(rest)))
         request.end_headers()
         request.wfile.write(rest if fault.after < 0 else rest[: fault.after])
         if fault.stalls:

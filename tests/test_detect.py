@@ -1,11 +1,16 @@
 """What is read from the names and shapes of an original's tensors, and what files are refused."""
 
+import contextlib
 import pickle
+import random
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
 import torch
+import torchvision
 from test_convert import published
 
 from pv_sparse import WeightsError, create_tsn, get_weights, list_weights, load_model
@@ -15,6 +20,7 @@ from pv_sparse.zoo.state_dicts import Checkpoint, read_checkpoint
 
 # Training says nothing of these, or several entries share one layout.
 NOT_IN_TENSORS = ("dropout", "fusion")
+INPUT = ("resize", "mean", "std", "value_range", "channel_order")
 ORIGINALS = [
     name
     for name in list_weights()
@@ -49,10 +55,10 @@ def test_every_kind_of_file_in_the_zoo_is_recognised(name):
     assert found["build"]["builder"] == weights.build["builder"]
     assert arguments == expected
     assert found["origin"]["converter"] == weights.origin["converter"]
-    assert {key: found["input"][key] for key in ("resize", "mean", "std", "value_range", "channel_order")} == {
-        key: pytest.approx(weights.input[key]) if key in ("mean", "std") else weights.input[key]
-        for key in ("resize", "mean", "std", "value_range", "channel_order")
-    } or "mm01" in name
+    if weights.origin["converter"] != "torchvision":  # whose second recipe tests with another scale
+        assert {key: found["input"][key] for key in INPUT} == {
+            key: pytest.approx(weights.input[key]) if key in ("mean", "std") else weights.input[key] for key in INPUT
+        }
 
 
 def their_keys(weights) -> set[str]:
@@ -89,6 +95,59 @@ def test_mobilenets_of_the_tsm_repository(classifier, tmp_path):
     torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in state.items()}}, tmp_path / "tsm.pth")
     clip = torch.randn(1, 3, 2, 64, 64)
     torch.testing.assert_close(load_model(tmp_path / "tsm.pth")(clip), model(clip), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("converter", ["trn_pytorch", "epic", "mmaction2"])
+def test_two_segments_have_a_list_of_one_scale(converter, tmp_path):
+    model = BUILDERS["create_trn"](num_classes=5, num_segments=2, backbone="resnet18").eval()
+    home = "cls_head.consensus" if converter == "mmaction2" else "consensus"
+    state = published(model, converter, {f"{home}.fc_fusion_scales.0.1.weight"})
+    assert f"{home}.fc_fusion_scales.0.1.weight" in state
+    torch.save({"state_dict": state}, tmp_path / "two.pth")
+    clip = torch.randn(1, 3, 2, 64, 64)
+    torch.testing.assert_close(load_model(tmp_path / "two.pth")(clip), model(clip), rtol=0, atol=0)
+
+
+def test_densenets_of_mmaction2_are_read_before_their_last_relu(tmp_path):
+    """torchvision's has one; mmaction2 pools `features` alone."""
+    net = torchvision.models.densenet121().eval()
+    state = {f"backbone.{key}": tensor for key, tensor in net.state_dict().items() if key.startswith("features")}
+    state |= {"cls_head.fc_cls.weight": torch.randn(5, 1024), "cls_head.fc_cls.bias": torch.randn(5)}
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "dense.pth")
+    images = torch.randn(1, 3, 2, 64, 64)
+    with torch.inference_mode():
+        features = net.features(images[0].transpose(0, 1)).mean(dim=(0, 2, 3))
+        expected = state["cls_head.fc_cls.weight"] @ features + state["cls_head.fc_cls.bias"]
+        logits = load_model(tmp_path / "dense.pth")(images)[0]
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_classifier_of_c3dres18_without_dropout(tmp_path):
+    model = BUILDERS["C3DResNet18"](num_classes=5).eval()
+    torch.save({"state_dict": published(model, "eco_pytorch", {"base_model.fc8.weight"})}, tmp_path / "c3d.pth")
+    loaded = load_model(tmp_path / "c3d.pth")
+    assert torch.equal(loaded.fc.weight, model.fc.weight)
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"model_type": "tsm-nl"}, "it says that it is a tsm-nl, and temporal shift is not here"),
+        ({"consensus_type": "identity"}, "its segments agree by 'identity': avg and max are here"),
+        ({"meta": {"config": "model=dict(backbone=dict(type='C2D', depth=50))"}}, "says type='C2D', which is not here"),
+        ({"meta": {"cfg": "backbone=dict(depth=50, style='caffe')"}}, "says style='caffe', which is not here"),
+    ],
+)
+def test_what_a_file_says_of_itself_counts(about, words):
+    state = published(create_tsn(num_classes=5, backbone="resnet18"), "mmaction2")
+    with pytest.raises(WeightsError, match=words):
+        describe(Checkpoint(state, about), "x.pth")
+
+
+def test_segments_that_agree_by_their_largest():
+    state = published(create_tsn(num_classes={"verb": 3, "noun": 2}, backbone="resnet18"), "epic")
+    found = describe(Checkpoint(state, {"model_type": "tsn", "consensus_type": "max"}), "x.pth")
+    assert found["build"]["arguments"]["consensus"] == "max"
 
 
 def test_a_relation_head_of_another_size_is_read_from_its_shapes():
@@ -147,7 +206,7 @@ def test_the_classifier_of_another_number_of_classes_is_new_and_said_so(tmp_path
     torch.save({"state_dict": published(model, "tsn_pytorch")}, tmp_path / "tsn.pth.tar")
     tuned = load_model(tmp_path / "tsn.pth.tar", num_classes={"verb": 2, "noun": 3})
     assert "tsn, resnet18, rgb, 5 classes (layout: tsn_pytorch)" in caplog.text
-    assert "the classifier (4 tensors, such as head.fc.verb.weight) starts from random weights" in caplog.text
+    assert "where it does not fit, the classifier starts from random weights" in caplog.text
     for key, tensor in tuned.backbone.state_dict().items():
         assert torch.equal(tensor, model.backbone.state_dict()[key])
 
@@ -175,6 +234,8 @@ class Evil:
         ({"epoch": 3}, "it holds no state dict"),
         ({"weight": torch.zeros(1)}, "its tensors, such as 'weight', are named as in none of the originals"),
         ({"base_model.layer1.0.conv1.net.weight": torch.zeros(1)}, "a network with temporal shift .*TSM"),
+        ({"backbone.layer1.0.conv1.conv.net.weight": torch.zeros(1)}, "a network with temporal shift"),
+        ({"features.0.0.weight": torch.zeros(1)}, "a network of torchvision alone: give it as backbone_weights="),
         ({"base_model.features.0.weight": torch.zeros(1)}, "its 2-D network is none of those here"),
     ],
 )
@@ -206,6 +267,43 @@ def test_files_of_other_kinds_are_refused(tmp_path, name, content, words):
         find_weights(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_pickles_of_another_protocol_are_told(tmp_path, is_zip):
+    path = tmp_path / "new.pth"
+    torch.save({"a": torch.zeros(1)}, path, pickle_protocol=4, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match="it is pickled by protocol 4, of which torch does not read all safely"):
+        load_model(path)
+
+
+def test_what_others_allowed_stays_allowed(tmp_path):
+    """torch's list of classes is one for the process."""
+    path = tmp_path / "epic.pth.tar"
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Namespace(flow_length=3)}, path)
+    with ThreadPoolExecutor(8) as pool:
+        assert {content.about["args"].flow_length for content in pool.map(read_checkpoint, [path] * 64)} == {3}
+    assert Namespace not in torch.serialization.get_safe_globals()
+    with torch.serialization.safe_globals([Namespace]):
+        read_checkpoint(path)
+        assert Namespace in torch.serialization.get_safe_globals()
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_damaged_pickles_are_one_error(tmp_path, is_zip):
+    """Bytes turned anywhere, in files of today and in those that the originals wrote."""
+    path = tmp_path / "damaged.pth"
+    state = {f"layer{number}.weight": torch.zeros(2, 3) for number in range(5)}
+    torch.save({"epoch": 3, "state_dict": state}, path, _use_new_zipfile_serialization=is_zip)
+    whole, draws = path.read_bytes(), random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(draws.randint(1, 20)):
+            damaged[draws.randrange(len(damaged))] = draws.randrange(256)
+        path.write_bytes(damaged[: draws.choice([len(whole), draws.randrange(len(whole))])])
+        with contextlib.suppress(WeightsError):
+            read_checkpoint(path)
+
+
 def test_the_options_of_an_epic_file_are_let_through(tmp_path):
     """`argparse.Namespace` is the one class beyond tensors and plain values."""
     torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Namespace(flow_length=3)}, tmp_path / "epic.pth.tar")
@@ -220,6 +318,22 @@ def test_the_length_of_epics_flow_is_in_its_options():
     found = describe(Checkpoint(state, {"args": Namespace(flow_length=4)}), "x.pth")
     assert found["build"]["arguments"]["frames_per_segment"] == 4
     assert found["sampler"]["frames_per_segment"] == 4
+
+
+@pytest.mark.parametrize(
+    ("converter", "their_key"),
+    [("mmaction2", "backbone.conv1.conv.weight"), ("tsn_pytorch", "base_model.conv1.weight")],
+)
+def test_a_deeper_network_is_not_taken_for_a_shallower_one(tmp_path, converter, their_key):
+    """As backbone, and where the classifier is replaced."""
+    deeper = create_tsn(num_classes=3, backbone="resnet34")
+    torch.save({"state_dict": published(deeper, converter, {their_key})}, tmp_path / "deep.pth")
+    with pytest.raises(WeightsError, match=r"deeper network than resnet18|does not fit resnet18"):
+        create_tsn(num_classes=5, backbone="resnet18", backbone_weights=tmp_path / "deep.pth")
+    shallow = {"builder": "create_tsn", "arguments": {"backbone": "resnet18", "num_classes": 3}}
+    wrong = replace(find_weights(tmp_path / "deep.pth"), build=shallow)
+    with pytest.raises(WeightsError, match="is unknown to the converter"):
+        load_model(wrong, num_classes=5)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Files from a server that cuts, stalls and lies; a full disk, a killed process, a race."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,12 +15,14 @@ import pytest
 from file_server import Fault, FileServer
 from hypothesis import given
 from hypothesis import strategies as st
+from portalocker import LockException
 
 from pv_sparse import WeightsError
 from pv_sparse.zoo import transfer
-from pv_sparse.zoo.download import download, file_name_of, hash_in_name
+from pv_sparse.zoo.addresses import file_name_of, hash_in_name
+from pv_sparse.zoo.download import download
 
-CONTENT = bytes(range(256)) * 12_000  # 3 MB, more than one chunk
+CONTENT = b"PK\x03\x04" + bytes(range(256)) * 12_000  # 3 MB, more than one chunk
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "model-1a2b3c4d.pth"
 TRIES = len(transfer.DELAYS_SECONDS) + 1
@@ -92,7 +95,7 @@ def test_bytes_that_come_renew_the_patience(server, tmp_path):
 def test_giving_up_keeps_the_beginning_for_the_next_time(server, tmp_path):
     server.faults[NAME] = [Fault(after=1_000_000), *[Fault(after=0) for _ in range(TRIES)]]
     with pytest.raises(
-        WeightsError, match=rf"ended after 1000000 of 3072000 bytes, in {TRIES} tries\. Put the file into"
+        WeightsError, match=rf"ended after 1000000 of 3072004 bytes, in {TRIES} tries\. Put the file into"
     ):
         bring(server, tmp_path)
     assert left_in(tmp_path) == [f"{NAME}.part", f"{NAME}.part.json"]
@@ -101,11 +104,12 @@ def test_giving_up_keeps_the_beginning_for_the_next_time(server, tmp_path):
     assert left_in(tmp_path) == [NAME]
 
 
+@pytest.mark.parametrize("old_size", [1_500_000, len(CONTENT)])
 @pytest.mark.parametrize("sha256", [None, SHA256])
 @pytest.mark.parametrize("has_etags", [True, False])
-def test_a_file_that_changed_meanwhile_is_begun_anew(server, tmp_path, sha256, has_etags):
+def test_a_file_that_changed_meanwhile_is_begun_anew(server, tmp_path, sha256, has_etags, old_size):
     server.has_etags = has_etags
-    server.files[NAME] = b"old" * 500_000
+    server.files[NAME] = b"PK\x03\x04".ljust(old_size, b"-")
     server.faults[NAME] = [Fault(after=900_000), *[Fault(status=503) for _ in range(TRIES)]]
     with pytest.raises(WeightsError):
         bring(server, tmp_path, sha256=sha256)
@@ -124,6 +128,29 @@ def test_a_file_of_the_same_size_that_changed_is_found_out_by_its_hash(server, t
     assert server.ranges(NAME)[-2:] == ["bytes=900000-", None]
 
 
+def test_without_hash_and_tag_nothing_is_continued(server, tmp_path):
+    """The beginning could be of another file."""
+    server.has_etags = False
+    server.faults[NAME] = [Fault(after=1_000_000)]
+    assert bring(server, tmp_path, sha256=None).read_bytes() == CONTENT
+    assert server.ranges(NAME) == [None, None]
+
+
+@pytest.mark.parametrize("status", [206, 416])
+def test_a_server_that_never_gets_further_is_given_up(server, tmp_path, status):
+    """It cuts every answer at the same place, and answers what is asked of the rest with nonsense."""
+    odd = Fault(status=status, headers={"Content-Range": "bytes 0-99/*"})
+    server.faults[NAME] = [fault for _ in range(50) for fault in (Fault(after=1_000_000), odd)]
+    with pytest.raises(WeightsError, match=rf"in {TRIES} tries"):
+        bring(server, tmp_path)
+    assert len(server.requests) <= 2 * TRIES + 1
+
+
+def test_a_server_that_does_not_say_how_much_comes(server, tmp_path):
+    server.says_length = False
+    assert bring(server, tmp_path, sha256=None).read_bytes() == CONTENT
+
+
 def test_a_server_that_knows_no_ranges(server, tmp_path):
     server.knows_ranges = False
     server.faults[NAME] = [Fault(after=1_000_000), Fault(after=2_000_000)]
@@ -134,8 +161,8 @@ def test_a_server_that_knows_no_ranges(server, tmp_path):
 def test_nothing_is_left_to_come(server, tmp_path, beginning):
     """All was here already but for its name; or more than all, of another file."""
     (tmp_path / f"{NAME}.part").write_bytes(beginning)
-    note = f'{{"url": "{server.url(NAME)}", "total": {len(CONTENT)}, "validator": ""}}'
-    (tmp_path / f"{NAME}.part.json").write_text(note)
+    note = {"url": transfer._digest(server.url(NAME)), "total": len(CONTENT), "validator": ""}
+    (tmp_path / f"{NAME}.part.json").write_text(json.dumps(note))
     assert bring(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == (1 if beginning == CONTENT else 2)
 
@@ -158,23 +185,80 @@ def test_passing_answers_are_asked_again(server, tmp_path):
         (Fault(status=403), 1, r"the server answered 403 \(Forbidden\)"),
         (Fault(status=500), TRIES, rf"the server answered 500 \(Internal Server Error\), in {TRIES} tries"),
         (Fault(after=0, stalls=True), TRIES, r"nothing came for 0\.3 seconds"),
-        (Fault(after=0), TRIES, "the connection ended after 0 of 3072000 bytes"),
+        (Fault(after=0), TRIES, "the connection ended after 0 of 3072004 bytes"),
         (Fault(status=200, body=b"\n<!DOCTYPE html><p>404"), 1, "the answer is a web page, not a file"),
         (Fault(status=200, body=b"<html>quota exceeded"), 1, "the answer is a web page, not a file"),
         (Fault(status=200, body=b"PK but other"), 1, "serves another file than was published: its sha256 begins"),
         (Fault(status=200, body=b""), 1, "serves another file than was published"),
+        (Fault(status=200, body=b"\xef\xbb\xbf<!doctype html>"), 1, "the answer is a web page, not a file"),
+        (Fault(status=204, body=b""), 1, "the server answered 204, without a file"),
+        (
+            Fault(status=200, body=b"PK", headers={"Content-Encoding": "gzip"}),
+            1,
+            r"sent it packed \(gzip\)",
+        ),
+        (Fault(status=302, headers={"Location": "/" + NAME}), 1, None),
     ],
 )
 def test_what_is_no_file_gets_no_name(server, tmp_path, fault, times, words):
     server.faults[NAME] = [fault for _ in range(times)]
+    if words is None:
+        assert bring(server, tmp_path).read_bytes() == CONTENT
+        return
     with pytest.raises(WeightsError, match=words):
         bring(server, tmp_path)
     assert NAME not in left_in(tmp_path)
     assert len(server.requests) == times
 
 
+@pytest.mark.parametrize("body", [b"", b'{"error": "no such file"}', b"no"])
+def test_without_a_hash_a_file_has_to_look_like_one(server, tmp_path, body):
+    server.faults[NAME] = [Fault(status=200, body=body)]
+    with pytest.raises(WeightsError, match="serves no file of tensors"):
+        bring(server, tmp_path, sha256=None)
+    assert bring(server, tmp_path, sha256=None).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://[::1/a.pth", "it is no address"),
+        ("http:///a.pth", "it names no host"),
+        ("http://127.0.0.1:port/a.pth", "nonnumeric port"),
+        ("file://data/a.pth", "'data' stands where a machine is named: write file:///"),
+        ("file:///no/such/a.pth", "it cannot be read"),
+    ],
+)
+def test_addresses_that_cannot_be_asked_are_told_at_once(tmp_path, address, words):
+    with pytest.raises(WeightsError, match=words):
+        download([address], tmp_path / "a.pth", progress=False)
+
+
+def test_blanks_and_umlauts_in_an_address(server, tmp_path):
+    server.files["%C3%BCber%20all.pth"] = CONTENT
+    url = f"{server.address}/über all.pth"
+    assert download([url], tmp_path / "a.pth", SHA256, progress=False).read_bytes() == CONTENT
+
+
+def test_a_network_that_goes_down_is_no_full_disk(server, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(113, "No route to host")
+
+    monkeypatch.setattr("http.client.HTTPResponse.read", broken)
+    with pytest.raises(WeightsError, match=rf"No route to host, in {TRIES} tries"):
+        bring(server, tmp_path)
+
+
+def test_a_token_in_an_address_is_not_told(server, tmp_path):
+    server.faults[NAME] = [Fault(after=500_000), *[Fault(status=503) for _ in range(TRIES)]]
+    with pytest.raises(WeightsError) as caught:
+        download([f"{server.url(NAME)}?token=secret"], tmp_path / NAME, progress=False)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in (tmp_path / f"{NAME}.part.json").read_text()
+
+
 def test_a_wrong_size_is_told(server, tmp_path):
-    with pytest.raises(WeightsError, match="another file than was published: it has 3072000 bytes, not 3072001"):
+    with pytest.raises(WeightsError, match="another file than was published: it has 3072004 bytes, not 3072005"):
         bring(server, tmp_path, sha256=None, size=len(CONTENT) + 1)
     assert left_in(tmp_path) == []
 
@@ -197,7 +281,10 @@ def test_the_next_address_is_tried(server, tmp_path):
 
 
 def test_other_addresses_are_refused(tmp_path):
-    with pytest.raises(WeightsError, match="must begin with http://, https://, file:// or hf://"):
+    with pytest.raises(
+        WeightsError,
+        match=r"ftp://example\.org/a\.pth: addresses of files begin with one of http://",
+    ):
         download(["ftp://example.org/a.pth"], tmp_path / "a.pth")
 
 
@@ -234,10 +321,34 @@ def test_four_processes_download_once(server, tmp_path):
     processes = [downloading(server, tmp_path / NAME) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(subprocess.Popen.communicate, processes))
-    assert [(out.strip(), err) for out, err in outcomes] == [(str(tmp_path / NAME), "")] * 4
+    assert [out.strip() for out, _ in outcomes] == [str(tmp_path / NAME)] * 4
+    assert {err for _, err in outcomes} <= {"", f"{NAME}: waiting for another process that downloads it\n"}
     assert len(server.requests) == 1
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert left_in(tmp_path) == [NAME]
+
+
+def test_waiting_for_another_process_is_said(server, tmp_path, caplog):
+    server.faults[NAME] = [Fault(after=1_000_000, stalls=True)]
+    process = downloading(server, tmp_path / NAME)
+    while not (tmp_path / f"{NAME}.part").is_file():
+        assert process.poll() is None, process.stderr.read()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(bring, server, tmp_path)
+        while "waiting for another process" not in caplog.text:
+            assert not waiting.done()
+        process.kill()
+        process.communicate()
+        assert waiting.result().read_bytes() == CONTENT
+
+
+def test_a_file_system_without_locks_is_told(server, tmp_path, monkeypatch):
+    def no_locks(*_, **__):
+        raise LockException("No locks available")
+
+    monkeypatch.setattr("portalocker.Lock.acquire", no_locks)
+    with pytest.raises(WeightsError, match=r"knows no locks .*: set PV_SPARSE_HOME to a folder on another disk"):
+        bring(server, tmp_path)
 
 
 @pytest.fixture
@@ -318,6 +429,8 @@ def test_addresses_without_a_name_are_refused(address):
         ("resnet50-11ad3fa6.pth", "11ad3fa6"),
         ("tsn_rgb_20220906-cd10898e.pth", "cd10898e"),
         ("TSN_arch=r50_segments=8-3ecf904f.pth.tar", "3ecf904f"),
+        ("best-20240131.pth", None),
+        ("best-5f70bf18a086007016e948b04aed3b82103a36be.pth", None),
         ("tsn_rgb_20220906.pth", None),
         ("TRN_best_v0.4.pth.tar", None),
     ],

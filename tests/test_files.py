@@ -17,7 +17,7 @@ from pv_sparse import WeightsError, create_tsn, get_weights, load_model, save_mo
 from pv_sparse.zoo import files, transfer
 from pv_sparse.zoo.loading import find_weights
 
-CONTENT = b"PK tensors" * 1000
+CONTENT = b"PK\x03\x04tensors!" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "tsn-1a2b3c4d.pth"
 CLIP = torch.linspace(-1, 1, 3 * 2 * 32 * 32).reshape(1, 3, 2, 32, 32)
@@ -104,14 +104,25 @@ def test_offline_means_no_request(server, home, monkeypatch, tmp_path):
     assert server.requests == []
     on_disk = put(tmp_path / "elsewhere.pth").as_uri()
     assert files.require(record(server, urls=[server.url(NAME), on_disk]), "tsn").read_bytes() == CONTENT
-    monkeypatch.setenv(files.OFFLINE, "0")
+    monkeypatch.setenv(files.OFFLINE, "off")
     assert files.require(record(server, name="b.pth"), "tsn", progress=False).read_bytes() == CONTENT
 
 
 def test_a_damaged_file_is_told_and_brought_anew(server, home, caplog):
     put(home / NAME, CONTENT[:-1])
     assert files.require(record(server), "tsn", progress=False).read_bytes() == CONTENT
-    assert f"{home / NAME}: it has 9999 bytes, not 10000: the file is damaged" in caplog.text
+    told = f"{home / NAME}: it has 11999 bytes, not 12000: the file is damaged"
+    assert told in caplog.text
+
+
+@pytest.mark.parametrize("switch", [files.OFFLINE, None])
+def test_a_damaged_file_is_told_where_it_cannot_be_replaced(server, home, monkeypatch, switch):
+    put(home / NAME, CONTENT[:-1])
+    if switch:
+        monkeypatch.setenv(switch, "1")
+    server.faults[NAME] = [Fault(status=404)]
+    with pytest.raises(WeightsError, match="it has 11999 bytes, not 12000: the file is damaged"):
+        files.require(record(server), "tsn", progress=False)
 
 
 def test_a_shared_cache_that_cannot_be_written_is_read(server, home, monkeypatch):
@@ -145,6 +156,14 @@ def test_a_model_comes_from_an_address(server, home, tmp_path):
     assert weights.categories == ("a", "b", "c")
 
 
+def test_a_file_of_this_machine_is_read_where_it_is(tmp_path, home):
+    path, first = small_model(tmp_path / "made")
+    assert torch.equal(load_model(path.as_uri())(CLIP), first(CLIP))
+    _, second = small_model(tmp_path / "made")
+    assert torch.equal(load_model(path.as_uri())(CLIP), second(CLIP))
+    assert not home.exists()
+
+
 def test_files_of_one_name_do_not_meet(server, home, tmp_path):
     models = [small_model(tmp_path / folder) for folder in ("one", "two")]
     for number, (path, _) in enumerate(models):
@@ -164,14 +183,15 @@ def test_a_backbone_comes_from_an_address(server, tmp_path):
 @pytest.mark.parametrize("place", ["name", "fragment"])
 @pytest.mark.parametrize("is_right", [True, False])
 def test_the_hash_of_an_address_is_compared(server, home, place, is_right):
-    digits = SHA256[:8] if is_right else "00000000"
+    digits = SHA256[:8] if is_right else "0000000a"
     name, fragment = (f"model-{digits}.pth", "") if place == "name" else ("model.pth", f"#sha256={digits}")
     server.files[name] = CONTENT
     if is_right:
         assert files.require_address(server.url(name) + fragment, progress=False).read_bytes() == CONTENT
         return
-    with pytest.raises(WeightsError, match=f"its sha256 begins {SHA256[:8]}, not {digits}"):
+    with pytest.raises(WeightsError, match=f"its sha256 begins {SHA256[:8]}, not {digits}") as caught:
         files.require_address(server.url(name) + fragment, progress=False)
+    assert ("where that is no hash, give the right one as" in str(caught.value)) == (place == "name")
     assert not [path for path in home.iterdir() if path.suffix != ".lock"]
 
 
@@ -208,7 +228,7 @@ def test_a_file_comes_from_the_hub(server, home, tmp_path, fragment):
     done = from_hub(server, tmp_path, f"hf://owner/repo@v1/deep/model.pth{fragment}")
     assert done.returncode == 0, done.stderr
     path = Path(done.stdout.strip())
-    assert path.parent == home
+    assert path.is_relative_to(tmp_path / "hf")  # the library's own cache
     assert path.read_bytes() == CONTENT
 
 
@@ -216,7 +236,10 @@ def test_a_file_comes_from_the_hub(server, home, tmp_path, fragment):
     ("address", "words"),
     [
         ("hf://owner/repo/missing.pth", "hf://owner/repo/missing.pth: "),
-        ("hf://owner/repo/model.pth#sha256=00000000", "serves another file than was published: its sha256 begins"),
+        (
+            "hf://owner/repo/model.pth#sha256=00000000",
+            f"its sha256 begins {SHA256[:8]}, not 00000000",
+        ),
         ("hf://owner/model.pth", "an address of the hub is hf://owner/repo/file"),
     ],
 )

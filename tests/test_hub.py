@@ -31,7 +31,7 @@ def test_every_architecture_is_a_function_in_the_hosts_manner():
     assert set(hub.__all__) == set(list_architectures())
     for name in hub.__all__:
         function = getattr(hub, name)
-        assert str(inspect.signature(function)).startswith("(pretrained: bool | str = False, progress: bool = True, **")
+        assert str(inspect.signature(function)).startswith("(pretrained: bool | str = False, progress: bool = True, *")
         assert function.__name__ == name
         for weights in list_architectures()[name]:
             assert weights.tag in function.__doc__
@@ -42,19 +42,22 @@ def test_without_weights_it_is_a_fresh_model_to_train():
     assert model.training
     assert model.head.dropout.p == 0.25
     assert model(CLIP.expand(2, -1, -1, -1, -1)).shape == (2, 5)
-    assert hub.tsn_r18(model_num_class=7).head.fc.out_features == 7
+    assert hub.tsn_r18(model_num_class=7, dropout_rate=0.125).head.dropout.p == 0.125
+    assert hub.tsn_r18(pretrained=None, model_num_class=7).head.fc.out_features == 7
     assert hub.tsn_r18(num_classes=5, dtype=torch.float16).head.fc.weight.dtype == torch.float16
 
 
 def test_wrong_words_are_refused():
     with pytest.raises(TypeError, match="num_clases"):
         hub.tsn_r18(num_clases=5)
+    with pytest.raises(TypeError, match=r"tsn_r18\(\) got num_classes twice: once by the host's word for it"):
+        hub.tsn_r18(num_classes=5, model_num_class=5)
     with pytest.raises(WeightsError, match=r"weights 'tsn_r50\.k400' are unknown.* did you mean tsn_r50\."):
         hub.tsn_r50(pretrained="k400")
 
 
 @needs_demo
-@pytest.mark.parametrize("pretrained", [True, "in1k"])
+@pytest.mark.parametrize("pretrained", [True, "in1k", f"{DEMO}.in1k"])
 def test_pretrained_models(pretrained):
     model = hub.tsn_efficientnet_lite0(pretrained=pretrained)
     assert not model.training
@@ -67,7 +70,7 @@ def test_pretrained_models(pretrained):
 def test_another_number_of_classes_is_reported(word, caplog):
     model = hub.tsn_efficientnet_lite0(pretrained=True, **{word: 7})
     assert model(CLIP).shape == (1, 7)
-    assert "the classifier (2 tensors, such as head.fc.weight) starts from random weights" in caplog.text
+    assert "where it does not fit, the classifier starts from random weights" in caplog.text
     assert "for num_classes=7 in place of 1000" in caplog.text
     whole = pv_sparse.load_model(f"{DEMO}.in1k")
     for key, tensor in model.backbone.state_dict().items():

@@ -23,7 +23,8 @@ LEVELS = (
     {"data", "transforms"},
     # Records and files, which models start from
     {
-        "zoo.web_page",
+        "zoo.addresses",
+        "zoo.file_kinds",
         "zoo.download",
         "zoo.transfer",
         "zoo.files",

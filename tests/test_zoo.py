@@ -21,7 +21,6 @@ from pv_sparse import (
 from pv_sparse.resources import resource_dir
 from pv_sparse.zoo import files
 from pv_sparse.zoo.convert import CONVERTERS, convert, key_map
-from pv_sparse.zoo.download import hash_in_name
 from pv_sparse.zoo.loading import BUILDERS, build_model, find_weights
 
 DEMO = "tsn_efficientnet_lite0.in1k"
@@ -63,8 +62,8 @@ def test_every_file_is_described(name):
     assert re.fullmatch(r"([0-9a-f]{8,64})?", file.get("sha256", ""))
     if "urls" in file:
         assert all(url.startswith(("https://", "http://")) for url in file["urls"])
-        carried = hash_in_name(files.name_of(file))
-        assert file.get("sha256") == carried
+        carried = re.search(r"-([0-9a-f]{8,64})\.(pth\.tar|pth)$", files.name_of(file))
+        assert file.get("sha256") == (carried[1] if carried else None)
 
 
 def test_no_two_files_have_one_name():
@@ -166,6 +165,14 @@ def test_another_number_of_classes_keeps_all_but_the_classifier():
         assert torch.equal(tensor, original.backbone.state_dict()[key])
 
 
+def test_a_record_is_its_callers_own():
+    """Records share parts in the file; who changes one changes no other."""
+    name, other = "tsn_r50.mm_k400_1x1x3", "tsn_r50.mm_k400_1x1x8"
+    get_weights(name).origin["license"] = get_weights(name).input["crop"] = "mine"
+    assert get_weights(name).origin["license"] == get_weights(other).origin["license"] == "unstated"
+    assert get_weights(other).input["crop"] == 224
+
+
 def small_weights(**changes):
     record = {
         "name": "small",
@@ -216,6 +223,53 @@ def test_every_family_is_saved_and_loaded(tmp_path, builder, arguments):
     assert load_model(path, num_classes=9)(clip).shape == (1, 9)
 
 
+def test_every_field_of_a_record_comes_back(saved, tmp_path):
+    _, model = saved
+    given = small_weights(
+        one_view={"rule": "center", "num_segments": 2},
+        origin={"url": "https://example.org", "license": "MIT"},
+        dataset="Mine",
+        category_order="assumed",
+        multi_label=True,
+        metrics=({"dataset": "Mine", "protocol": "8 frames", "by": "us", "top1": 50.0},),
+        description="of my own",
+        notes="a note",
+        input={},
+        sampling={},
+    )
+    save_model(model, tmp_path / "whole.safetensors", given)
+    found = find_weights(tmp_path / "whole.safetensors")
+    ours = {"name": given.name, "file": given.file, "origin": {**given.origin, "converter": None}}
+    assert replace(found, **ours) == replace(given, **ours)
+    assert (found.family, found.architecture, found.tag) == ("tsn", "", "")
+    trn = replace(given, build={"builder": "create_trn", "arguments": {"num_classes": 3}}, name=str(tmp_path / "a.pth"))
+    assert trn.family == "trn"
+
+
+def test_a_tuned_model_is_saved_with_its_classes(saved, tmp_path):
+    path, _ = saved
+    tuned = load_model(path, num_classes=2)
+    with pytest.raises(WeightsError, match=r"2 tensors differ \(such as head\.fc\.weight\); for other classes"):
+        save_model(tuned, tmp_path / "tuned.safetensors", find_weights(path))
+    save_model(tuned, tmp_path / "tuned.safetensors", find_weights(path).with_categories(["sit", "stand"]))
+    assert find_weights(tmp_path / "tuned.safetensors").categories == ("sit", "stand")
+    clip = torch.randn(1, 3, 2, 64, 64)
+    assert torch.equal(load_model(tmp_path / "tuned.safetensors")(clip), tuned(clip))
+
+
+def test_the_classifier_of_a_task_that_stays_is_kept(tmp_path, caplog):
+    """Only what has another size is random."""
+    arguments = {"backbone": "tiny", "num_classes": {"verb": 2, "noun": 3}}
+    model = create_tsn(**arguments)
+    categories = {"verb": ("a", "b"), "noun": ("c", "d", "e")}
+    record = small_weights(build={"builder": "create_tsn", "arguments": arguments}, categories=categories)
+    save_model(model, tmp_path / "two.safetensors", record)
+    tuned = load_model(tmp_path / "two.safetensors", num_classes={"verb": 2, "noun": 9})
+    assert torch.equal(tuned.head.fc["verb"].weight, model.head.fc["verb"].weight)
+    assert tuned.head.fc["noun"].weight.shape[0] == 9
+    assert "where it does not fit, the classifier starts from random weights" in caplog.text
+
+
 def test_saving_leaves_one_whole_file_or_none(saved, tmp_path, monkeypatch):
     path, model = saved
     before = path.read_bytes()
@@ -224,6 +278,11 @@ def test_saving_leaves_one_whole_file_or_none(saved, tmp_path, monkeypatch):
         save_model(model, path, small_weights(categories=("a", "b", "c")))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["small.safetensors"]
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        save_model(model, tmp_path / "none" / "small.safetensors", small_weights())
+    module = {"builder": "create_tsn", "arguments": {"backbone": model.backbone, "num_classes": 3}}
+    with pytest.raises(ValueError, match="a file can only name a backbone"):
+        save_model(model, tmp_path / "small.safetensors", small_weights(build=module))
     with pytest.raises(ValueError, match=r"its name must end in \.safetensors"):
         save_model(model, tmp_path / "small.pth", small_weights())
 
@@ -263,6 +322,29 @@ def test_a_damaged_file_is_refused(saved):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"it is not a \.safetensors file, or it is damaged"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"build_arguments": {"num_classes": 7}},
+            "may not hold a number of classes: give num_classes=",
+        ),
+        ({"build_arguments": {"model_num_class": 7}}, "may not hold a number of classes"),
+        ({"build_arguments": {"dropout": 0.1, "dropout_rate": 0.2}}, r"build_model\(\) got dropout twice"),
+        ({"dtype": "float16"}, r"dtype='float16' is not allowed: give a torch\.dtype, such as torch\.float16"),
+    ],
+)
+def test_arguments_that_say_the_wrong_thing(saved, arguments, words):
+    with pytest.raises(TypeError, match=words):
+        load_model(saved[0], **arguments)
+
+
+def test_a_record_without_a_file_is_told():
+    with pytest.raises(WeightsError, match="the record of small names no file"):
+        load_model(small_weights())
+    assert not small_weights().is_available
 
 
 def test_a_foreign_file_is_refused(tmp_path):

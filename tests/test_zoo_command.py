@@ -152,8 +152,13 @@ def test_an_originals_file_becomes_one_of_ours(original, tmp_path):
 def test_what_cannot_be_converted_is_told(original, tmp_path):
     path, _ = original
     (tmp_path / "names.txt").write_text("walk\nrun\n")
-    result = run("zoo", "convert", path, tmp_path / "a.safetensors", "--categories", tmp_path / "names.txt", code=1)
+    names = tmp_path / "names.txt"
+    result = run("zoo", "convert", path, tmp_path / "a.safetensors", "--categories", names, code=1)
     assert "names.txt has 2 lines, the weights have 3 classes: give a name a line" in result.stderr
+    names.write_text("walk\n\nrun\n")
+    result = run("zoo", "convert", path, tmp_path / "a.safetensors", "--categories", names, code=1)
+    assert "names.txt, line 2: it is empty: give a name a line" in result.stderr
+    assert "there is no folder" in run("zoo", "convert", path, tmp_path / "no" / "a.safetensors", code=1).stderr
     assert "must end in .safetensors" in run("zoo", "convert", path, tmp_path / "a.pth", code=1).stderr
     caffe = tmp_path / "tsn.caffemodel"
     caffe.touch()

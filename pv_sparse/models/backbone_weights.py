@@ -13,7 +13,8 @@ from pv_sparse.errors import WeightsError
 from pv_sparse.models.backbone import Backbone
 from pv_sparse.models.backbones import RESNETS, averaged_over_input, create_backbone
 from pv_sparse.models.feature_extraction import TORCHVISION, TimmBackbone, first_conv, flattened
-from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, DERIVED, FLAT_MOBILENET, convert
+from pv_sparse.zoo.addresses import is_address
+from pv_sparse.zoo.convert import BACKBONE_CONVERTERS, DERIVED, FLAT_MOBILENET, convert, key_map
 from pv_sparse.zoo.files import require, require_address
 from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_state_dict
 from pv_sparse.zoo.weights import get_weights, list_weights
@@ -103,7 +104,7 @@ def _read(name: str, backbone: Backbone, source: str | Path) -> StateDict:
         return _imagenet_state(name, backbone)
     if str(source) in list_weights():
         return _zoo_state(name, backbone, str(source))
-    if "://" in str(source):
+    if is_address(str(source)):
         return _of_backbone(name, backbone, read_state_dict(require_address(str(source))))
     if not Path(source).is_file() and Path(source).suffix == "":
         raise WeightsError(
@@ -133,32 +134,46 @@ def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
 
 def _zoo_state(name: str, backbone: Backbone, zoo_name: str) -> StateDict:
     weights = get_weights(zoo_name)
-    other = weights.build["arguments"]["backbone"]
+    builder, arguments = weights.build["builder"], weights.build["arguments"]
+    other = arguments.get(
+        "backbone", "bn_inception" if builder.startswith("create_eco") else "none that 2-D heads read"
+    )
     if other != name:
         raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
     state = read_state_dict(require(weights.file, weights.name))
-    return _converted(backbone, state, weights.origin.get("converter"))
+    return _converted(name, backbone, state, weights.origin.get("converter"))
 
 
 def _of_backbone(name: str, backbone: Backbone, state: StateDict) -> StateDict:
     """A file may hold a whole model, ours or an original's, or a network under its original names, or under ours."""
     for key, converter in OTHER_LAYERS.items():
         if key in state:
-            return _converted(backbone, state, converter)
+            return _converted(name, backbone, state, converter)
     for prefix in (PREFIX, "base_model."):
         if any(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
     if backbone.as_published is not backbone:
         return {key.removeprefix("net."): tensor for key, tensor in state.items()}
     is_ours = name not in BACKBONE_CONVERTERS or f"{PREFIX}{next(iter(state), '')}" in _full_keys(name)
-    return state if is_ours else _converted(backbone, state, BACKBONE_CONVERTERS[name])
+    return state if is_ours else _converted(name, backbone, state, BACKBONE_CONVERTERS[name])
 
 
-def _converted(backbone: Backbone, state: StateDict, converter: str | None) -> StateDict:
+def _converted(name: str, backbone: Backbone, state: StateDict, converter: str | None) -> StateDict:
     """The part of a model's tensors that is the backbone's, under the keys of `as_published`."""
-    ours = convert(state, converter, [PREFIX + key for key in backbone.state_dict()], partial=True)
+    if converter is not None:
+        _check_depth(name, state, converter)
+    ours = convert(state, converter, [PREFIX + key for key in backbone.state_dict()], may_hold_more=True)
     own = PREFIX if backbone.as_published is backbone else f"{PREFIX}net."
     return {key.removeprefix(own): tensor for key, tensor in ours.items() if key.startswith(own)}
+
+
+def _check_depth(name: str, state: StateDict, converter: str) -> None:
+    """Refuse a deeper network, which has more of the layers that this one has: they differ in their numbers alone."""
+    used = set(key_map(converter, _full_keys(name), state).values())
+    kinds = {re.sub(r"\d+", "#", key) for key in used}
+    deeper = [key for key in state if key not in used and re.sub(r"\d+", "#", key) in kinds]
+    if deeper:
+        raise WeightsError(f"they are of a deeper network than {name}: it has no {deeper[0]} ({len(deeper)} such)")
 
 
 def _full_keys(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pv_sparse.errors import WeightsError
 from pv_sparse.models.resnet3d import C3DResNet18, ResNet3D
+from pv_sparse.zoo.addresses import is_address
 from pv_sparse.zoo.convert import convert
 from pv_sparse.zoo.files import require, require_address
 from pv_sparse.zoo.state_dicts import StateDict, read_state_dict
@@ -52,12 +53,12 @@ def load_c3d_weights(net: ResNet3D, source: str | Path, with_stem: bool) -> None
 def _file(source: str) -> str | Path:
     if source in list_weights():
         return require(get_weights(source).file, source)
-    return require_address(source) if "://" in source else source
+    return require_address(source) if is_address(source) else source
 
 
 def _c3d_state(source: str | Path) -> StateDict:
     state = read_state_dict(_file(str(source)))
     if "net.stem.weight" not in state:
         keys = [f"net.{key}" for key in C3DResNet18(num_classes=1).net.state_dict()]
-        state = convert(state, "eco_pytorch", keys, partial=True)
+        state = convert(state, "eco_pytorch", keys, may_hold_more=True)
     return {key.removeprefix("net."): tensor for key, tensor in state.items()}

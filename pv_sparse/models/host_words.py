@@ -1,7 +1,7 @@
 """The host's words for what our builders call otherwise, so that recipes can pass theirs."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
@@ -17,15 +17,20 @@ def accepts_host_words(builder: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(builder)
     def build(*positional: P.args, **arguments: P.kwargs) -> R:
-        ours: dict[str, Any] = {}
-        for word, value in arguments.items():
-            name = HOST_WORDS.get(word, word)
-            if name in ours:
-                raise TypeError(f"{builder.__name__}() got {name} twice: once by the host's word for it")
-            ours[name] = value
-        return builder(*positional, **ours)
+        return builder(*positional, **in_our_words(builder.__name__, arguments))
 
     return build
+
+
+def in_our_words(caller: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a builder under our names; `TypeError` where one thing is said twice."""
+    ours: dict[str, Any] = {}
+    for word, value in arguments.items():
+        name = HOST_WORDS.get(word, word)
+        if name in ours:
+            raise TypeError(f"{caller}() got {name} twice: once by the host's word for it")
+        ours[name] = value
+    return ours
 
 
 def create_activation(head_activation: Callable[..., nn.Module] | None) -> nn.Module | None:

@@ -215,6 +215,7 @@ def create_trn(
     multi_scale: bool = True,
     backbone: str | nn.Module = "resnet50",
     backbone_weights: str | Path | None = None,
+    taps: Sequence[str] | None = None,
     in_channels: int = 3,
     frames_per_segment: int = 1,
     dropout: float = 0.8,
@@ -229,7 +230,7 @@ def create_trn(
         num_classes: the classes to tell apart; `{"verb": 125, "noun": 352}` makes a classifier a task.
         num_segments: K, at least 2.
         multi_scale: relations over K, K-1, ..., 2 segments; or over all K only.
-        backbone, backbone_weights, in_channels, frames_per_segment, head_activation: as in `create_tsn`.
+        backbone, backbone_weights, taps, in_channels, frames_per_segment, head_activation: as in `create_tsn`.
         dropout: probability, in training, before the projection.
         features, hidden, grid: as in `RelationHead`.
 
@@ -243,6 +244,6 @@ def create_trn(
         ValueError: an unknown backbone, or numbers that make no sense.
         WeightsError: weights that do not fit the backbone.
     """
-    net = prepare_backbone(backbone, backbone_weights, in_channels * frames_per_segment)
+    net = prepare_backbone(backbone, backbone_weights, in_channels * frames_per_segment, taps)
     head = RelationHead(net.tap_channels[-1], num_classes, num_segments, multi_scale, dropout, features, hidden, grid)
     return SegmentNet(net, head, frames_per_segment, num_segments, create_activation(head_activation))

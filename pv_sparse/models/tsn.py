@@ -6,7 +6,7 @@ logits, as in yjxiong/tsn-pytorch, or over features, as in mmaction2. For `avg` 
 (the classifier is linear) and differs in training by its one dropout mask for all segments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -85,6 +85,7 @@ def create_tsn(
     num_classes: NumClasses,
     backbone: str | nn.Module = "resnet50",
     backbone_weights: str | Path | None = None,
+    taps: Sequence[str] | None = None,
     in_channels: int = 3,
     frames_per_segment: int = 1,
     consensus: str = "avg",
@@ -99,6 +100,7 @@ def create_tsn(
         num_classes: the classes to tell apart; `{"verb": 125, "noun": 352}` makes a head a task.
         backbone: a name for `create_backbone`, or a module it made.
         backbone_weights: None for random weights, `"imagenet"`, a zoo name or a file (`load_backbone_weights`).
+        taps: the layer whose map is read, as of `create_backbone`; None is the last.
         in_channels: of a frame: 3 for RGB and RGB difference, 2 for flow.
         frames_per_segment: L, the frames stacked into one input: 1 for RGB, 5 for flow and RGB difference.
         consensus: `avg`, `max`, `topk` or `attention` (`ConsensusHead`).
@@ -116,6 +118,6 @@ def create_tsn(
         ValueError: an unknown backbone, consensus or fusion, or numbers that make no sense.
         WeightsError: weights that do not fit the backbone.
     """
-    net = prepare_backbone(backbone, backbone_weights, in_channels * frames_per_segment)
+    net = prepare_backbone(backbone, backbone_weights, in_channels * frames_per_segment, taps)
     head = ConsensusHead(net.tap_channels[-1], num_classes, consensus, fusion, topk, dropout)
     return SegmentNet(net, head, frames_per_segment, activation=create_activation(head_activation))

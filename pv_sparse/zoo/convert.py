@@ -27,7 +27,11 @@ from pv_sparse.zoo.state_dicts import StateDict
 
 
 def convert(
-    state: Mapping[str, Tensor], converter: str | None, our_keys: Collection[str], partial: bool = False
+    state: Mapping[str, Tensor],
+    converter: str | None,
+    our_keys: Collection[str],
+    optional: re.Pattern[str] | None = None,
+    may_hold_more: bool = False,
 ) -> StateDict:
     """The tensors of `state` under our keys.
 
@@ -35,7 +39,8 @@ def convert(
         state: as read from the file. A `module.` before every key (of DataParallel) does not matter.
         converter: a name in `CONVERTERS`; None where the keys are ours.
         our_keys: those of the model, or of its backbone. Constants that follow from sizes alone are not looked for.
-        partial: whether `state` may hold more than what `our_keys` ask for.
+        optional: those of our keys that may be missing there; they are then missing here.
+        may_hold_more: whether `state` may have keys that none of ours asks for.
 
     Raises:
         WeightsError: names the first key that the converter does not know, or that is missing.
@@ -45,10 +50,11 @@ def convert(
         return theirs
     names = key_map(converter, [key for key in our_keys if not DERIVED.search(key)], theirs)
     used = set(names.values())
-    unknown = [] if partial else [key for key in theirs if key not in used and not UNUSED.fullmatch(key)]
+    unknown = [] if may_hold_more else [key for key in theirs if key not in used and not UNUSED.fullmatch(key)]
     if unknown:
         raise WeightsError(f"the key {unknown[0]!r} ({len(unknown)} such) is unknown to the converter {converter}")
-    return {ours: _tensor(ours, theirs, name, names) for ours, name in names.items()}
+    absent = {ours for ours, name in names.items() if name not in theirs and optional and optional.search(ours)}
+    return {ours: _tensor(ours, theirs, name, names) for ours, name in names.items() if ours not in absent}
 
 
 def key_map(converter: str, our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
@@ -79,7 +85,7 @@ def _tensor(ours: str, theirs: Mapping[str, Tensor], name: str, names: Mapping[s
 
 def _tsn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """yjxiong/tsn-pytorch, and the TSN of mit-han-lab/temporal-shift-module."""
-    last = ("new_fc.", *(f"base_model.{name}." for name in ("fc", "last_linear", "top_cls_fc", "classifier")))
+    last = (f"{name}." for name in TSN_CLASSIFIERS)
     names = _wrapped(our_keys, {"head.fc.": _classifier(their_keys, *last)})
     if FLAT_MOBILENET not in their_keys:
         return names
@@ -89,12 +95,12 @@ def _tsn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict
 def _trn_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """zhoubolei/TRN-pytorch. Without dropout the projection is the backbone's last layer there."""
     project = _classifier(their_keys, "new_fc.", "base_model.fc.", "base_model.top_cls_fc.")
-    return _wrapped(our_keys, {"head.project.": project} | _relations(our_keys, "consensus."))
+    return _wrapped(our_keys, {"head.project.": project} | _relations(our_keys, their_keys, "consensus."))
 
 
 def _eco_pytorch(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """mzolfaghari/ECO-pytorch: ECO, ECO-Lite and C3DRes18. The classifier's name depends on its dropout option."""
-    fc = _classifier(their_keys, "new_fc.", "base_model.fc_final.")
+    fc = _classifier(their_keys, *(f"{name}." for name in ECO_CLASSIFIERS))
     is_c3d = "net.res2a.conv1.weight" in our_keys
     blocks, ours = (C3D_BLOCKS, "") if is_c3d else (ECO_BLOCKS, "head.")
     return _wrapped(our_keys, {f"{ours}fc.": fc} | net3d(blocks, f"{ours}net.", "base_model."))
@@ -112,7 +118,7 @@ def _epic(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, s
     scales = _scales(our_keys)
     for index, scale in enumerate(scales):
         ours = f"head.relations.{scale}"
-        many = len(scales) > 1
+        many = _has_scales(scales, their_keys, "consensus.")
         prefixes[f"{ours}.hidden."] = (
             f"consensus.fc_fusion_scales.{index}.1." if many else "consensus.pre_classifier.1."
         )
@@ -125,7 +131,7 @@ def _epic(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, s
 def _mmaction2(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """open-mmlab/mmaction2 and its forerunner: TSN and TRN, with networks of its own, torchvision, mmcls and timm."""
     prefixes = {"head.fc.": "cls_head.fc_cls.", "head.project.": "cls_head.fc_cls."}
-    prefixes |= _relations(our_keys, "cls_head.consensus.")
+    prefixes |= _relations(our_keys, their_keys, "cls_head.consensus.")
     return {
         key: _mmaction2_layer(key, their_keys, our_keys) if key.startswith("backbone.") else _renamed(key, prefixes)
         for key in our_keys
@@ -184,17 +190,22 @@ def _mmaction2_layer(key: str, their_keys: Collection[str], our_keys: Collection
     return caffe_layer(key.replace("backbone.net.", "backbone."), our_keys)
 
 
-def _relations(our_keys: Collection[str], theirs: str) -> Prefixes:
+def _relations(our_keys: Collection[str], their_keys: Collection[str], theirs: str) -> Prefixes:
     """Scales count down from the number of segments; a single scale has names of its own."""
     scales = _scales(our_keys)
-    homes = (
-        [f"{theirs}fc_fusion_scales.{i}" for i in range(len(scales))] if len(scales) > 1 else [f"{theirs}classifier"]
-    )
+    homes = [f"{theirs}classifier"]
+    if _has_scales(scales, their_keys, theirs):
+        homes = [f"{theirs}fc_fusion_scales.{number}" for number in range(len(scales))]
     prefixes = {}
     for scale, home in zip(scales, homes, strict=False):
         prefixes[f"head.relations.{scale}.hidden."] = f"{home}.1."
         prefixes[f"head.relations.{scale}.classify."] = f"{home}.3."
     return prefixes
+
+
+def _has_scales(scales: list[int], their_keys: Collection[str], theirs: str) -> bool:
+    """Whether they have a list of scales, which is of one where there are 2 segments."""
+    return len(scales) > 1 or f"{theirs}fc_fusion_scales.0.1.weight" in their_keys
 
 
 def _scales(our_keys: Iterable[str]) -> list[int]:
@@ -225,6 +236,8 @@ CONVERTERS: dict[str, Callable[[Collection[str], Collection[str]], dict[str, str
     "bare_caffe": _bare_caffe,
     "torchvision": _torchvision,
 }
+TSN_CLASSIFIERS = ("new_fc", *(f"base_model.{name}" for name in ("fc", "last_linear", "top_cls_fc", "classifier")))
+ECO_CLASSIFIERS = ("new_fc", "base_model.fc_final", "base_model.fc8")  # the last of C3DRes18
 BACKBONE_CONVERTERS = {
     "bn_inception": "bare_caffe",
     "inception_v3_trn": "bare_caffe",

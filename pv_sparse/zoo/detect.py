@@ -1,5 +1,7 @@
 """What a checkpoint of an original holds, read from the names and shapes of its tensors.
 
+What those do not show cannot be known: BN-Inception with temporal shift (TSM) looks like a TSN.
+
 The originals save neither the family nor the number of classes or segments.
 """
 
@@ -8,12 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pv_sparse.errors import WeightsError
+from pv_sparse.errors import WeightsError, one_line
 from pv_sparse.transforms import NORMALIZATIONS
+from pv_sparse.zoo.convert import ECO_CLASSIFIERS, TSN_CLASSIFIERS
 from pv_sparse.zoo.detect_network import State, find_network
 from pv_sparse.zoo.state_dicts import Checkpoint
 from pv_sparse.zoo.weights import classes_told
 
+# Networks that are not here, by the names of their tensors, and by what some files say in words.
+OTHER_NETWORKS = re.compile(
+    r"\.conv(1|1\.conv|\.0)\.net\.|\.layer\d\.(\d+\.)?(net|block|nl)\.|\.layer\d\.\d+\.non_local_block\."
+)
+OTHER_CONFIGS = re.compile(r"type='(C2D|ResNetTSM|MobileNetV2TSM|MobileOneTSM|ResNetTIN|TANet)'|style='caffe'")
+MISSHAPEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError)
 TSN_SEGMENTS, ECO_SEGMENTS = 8, 16
 OWN_INPUTS = {
     **dict.fromkeys(("bn_inception", "inception_v3_trn", "c3d"), "bn_inception"),
@@ -47,17 +56,19 @@ def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
     """
     state = checkpoint.state
     try:
+        _check_words(checkpoint.about)
         layout = _layout(state)
         backbone, in_channels = find_network(state, layout.prefix)
         stack = _stack(in_channels, checkpoint.about)
-        build = _build(state, layout, backbone, stack)
-    except (WeightsError, KeyError) as error:
-        reason = error if isinstance(error, WeightsError) else f"the tensor {error} is missing"
+        build = _build(state, layout, backbone, stack, checkpoint.about)
+    except (WeightsError, *MISSHAPEN) as error:
+        reason = error if isinstance(error, WeightsError) else f"tensors are missing, or misshapen ({one_line(error)})"
         raise WeightsError(
             f"{path}: {reason}; files of tsn-pytorch, TRN-pytorch, ECO-pytorch, mmaction2, EPIC-KITCHENS' models and "
             "of save_model are read"
         ) from error
-    segments = build["arguments"].get("num_segments", checkpoint.about.get("segment_count", TSN_SEGMENTS))
+    noted = checkpoint.about.get("segment_count")
+    segments = build["arguments"].get("num_segments", noted if isinstance(noted, int) else TSN_SEGMENTS)
     return {
         "description": _told(build, layout, backbone, stack),
         "build": build,
@@ -66,6 +77,20 @@ def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
         "input": _input(layout, backbone, stack),
         "categories": _numbered(build["arguments"]["num_classes"]),
     }
+
+
+def _check_words(about: Mapping[str, Any]) -> None:
+    """What names and shapes cannot tell, where the file says it in words."""
+    kind, meta = str(about.get("model_type")), about.get("meta")
+    if kind.startswith("tsm"):
+        raise WeightsError(f"it says that it is a {kind}, and temporal shift is not here")
+    consensus = about.get("consensus_type", "avg")
+    if str(consensus).lower() not in ("avg", "max", "trn", "trnmultiscale"):
+        raise WeightsError(f"it says that its segments agree by {consensus!r}: avg and max are here")
+    config = str(meta.get("config") or meta.get("cfg")) if isinstance(meta, Mapping) else ""
+    found = OTHER_CONFIGS.search(config)
+    if found:
+        raise WeightsError(f"its configuration says {found[0]}, which is not here")
 
 
 def _layout(state: State) -> Layout:
@@ -82,19 +107,22 @@ def _layout(state: State) -> Layout:
         ("_conv_stem.weight", Layout("efficientnet_lite0", "")),
         ("layer1.0.conv1.weight", Layout("torchvision", "")),
     )
-    if any(re.search(r"\.conv(1|\.0)\.(net|block)\.", key) for key in state):
-        raise WeightsError("it holds a network with temporal shift or non-local blocks (TSM), which is not here")
+    if any(OTHER_NETWORKS.search(key) for key in state):
+        raise WeightsError("it holds a network with temporal shift or non-local blocks (TSM, TANet), which is not here")
     for key, layout in known:
         if key in state:
             return layout
     if any(key.startswith("base_model.") for key in state):
         return Layout("tsn_pytorch", "base_model.")
+    if any(key.startswith("features.") for key in state):
+        raise WeightsError("it is a network of torchvision alone: give it as backbone_weights= to a builder")
     raise WeightsError(f"its tensors, such as {next(iter(state))!r}, are named as in none of the originals")
 
 
 def _stack(channels: int, about: Mapping[str, Any]) -> Stack:
     """Flow and RGB difference are stacks of 5, unless an EPIC file says that its flow is of others."""
-    length = getattr(about.get("args"), "flow_length", None) or 5
+    unsaid = channels // 2 if about.get("modality") == "Flow" else 5
+    length = getattr(about.get("args"), "flow_length", None) or unsaid
     known = {
         3: Stack("rgb", {}, {}),
         2 * length: Stack("flow", {"in_channels": 2, "frames_per_segment": length}, {"frames_per_segment": length}),
@@ -105,18 +133,21 @@ def _stack(channels: int, about: Mapping[str, Any]) -> Stack:
     return known[channels]
 
 
-def _build(state: State, layout: Layout, backbone: str, stack: Stack) -> dict[str, Any]:
+def _build(state: State, layout: Layout, backbone: str, stack: Stack, about: Mapping[str, Any]) -> dict[str, Any]:
     if backbone == "c3d":
-        return {"builder": "C3DResNet18", "arguments": {"num_classes": _rows(state, "new_fc", "base_model.fc_final")}}
+        return {"builder": "C3DResNet18", "arguments": {"num_classes": _rows(state, *ECO_CLASSIFIERS)}}
     arguments: dict[str, Any] = {"backbone": backbone, **stack.arguments}
+    if layout.converter == "mmaction2" and backbone.startswith("densenet"):
+        arguments["taps"] = ["features.norm5"]  # mmaction2 leaves out torchvision's last ReLU
     if layout.converter == "eco_pytorch":
-        arguments |= {"num_classes": _rows(state, "new_fc", "base_model.fc_final"), "num_segments": ECO_SEGMENTS}
+        arguments |= {"num_classes": _rows(state, *ECO_CLASSIFIERS), "num_segments": ECO_SEGMENTS}
         is_full = "base_model.inception_5b_1x1.weight" in state
         return {"builder": "create_eco" if is_full else "create_eco_lite", "arguments": arguments}
     relations = _relation_layers(state)
     if not relations:
-        fusion = {"fusion": "features"} if layout.converter == "mmaction2" else {}
-        return {"builder": "create_tsn", "arguments": arguments | {"num_classes": _tsn_classes(state)} | fusion}
+        own = {"fusion": "features"} if layout.converter == "mmaction2" else {}
+        own |= {"consensus": "max"} if about.get("consensus_type") == "max" else {}
+        return {"builder": "create_tsn", "arguments": arguments | {"num_classes": _tsn_classes(state)} | own}
     hidden = state[f"{relations[0]}.1.weight"]
     features = len(state[_present(state, "cls_head.fc_cls", "new_fc", "base_model.fc", "base_model.top_cls_fc")])
     arguments |= {"num_classes": _trn_classes(state, relations[0]), "num_segments": hidden.shape[1] // features}
@@ -141,10 +172,8 @@ def _relation_layers(state: State) -> list[str]:
 def _tsn_classes(state: State) -> int | dict[str, int]:
     if "fc_verb.weight" in state:
         return {task: len(state[f"fc_{task}.weight"]) for task in ("verb", "noun")}
-    of_base_model = (f"base_model.{name}" for name in ("fc", "last_linear", "top_cls_fc", "classifier"))
-    last = ("new_fc", *of_base_model, "cls_head.fc_cls")
     bare = ("fc", "last_linear", "top_cls_fc", "_fc")
-    present = [name for name in (*last, *bare) if f"{name}.weight" in state]
+    present = [name for name in (*TSN_CLASSIFIERS, "cls_head.fc_cls", *bare) if f"{name}.weight" in state]
     if not present:
         raise WeightsError("it is a backbone without a classifier: give it as backbone_weights= to a builder")
     return len(state[f"{present[0]}.weight"])
@@ -155,6 +184,8 @@ def _trn_classes(state: State, relation: str) -> int | dict[str, int]:
         return len(state[f"{relation}.3.weight"])
     home = "consensus.classifiers" + (".0" if "fc_fusion_scales" in relation else "")
     counts = [len(state[f"{home}.{number}.weight"]) for number in (0, 1) if f"{home}.{number}.weight" in state]
+    if not counts or f"{home}.2.weight" in state:
+        raise WeightsError("its relations have more than two classifiers, or none that is known here")
     return counts[0] if len(counts) == 1 else dict(zip(("verb", "noun"), counts, strict=True))
 
 
@@ -167,7 +198,7 @@ def _present(state: State, *layers: str) -> str:
 
 
 def _input(layout: Layout, backbone: str, stack: Stack) -> dict[str, Any]:
-    own = "mmaction2" if layout.converter == "mmaction2" else OWN_INPUTS.get(backbone, "imagenet")
+    own = OWN_INPUTS.get(backbone, "mmaction2" if layout.converter == "mmaction2" else "imagenet")
     own_flow = f"{own}_flow" if f"{own}_flow" in NORMALIZATIONS else "imagenet_flow"
     wanted = NORMALIZATIONS[own_flow if stack.modality == "flow" else own]
     resize, crop = SIZES.get(backbone, (256, 224))
@@ -185,5 +216,6 @@ def _told(build: Mapping[str, Any], layout: Layout, backbone: str, stack: Stack)
     if name == "trn":
         name += f" of {'all scales' if arguments.get('multi_scale', True) else 'one scale'}"
     segments = f", {arguments['num_segments']} segments" if "num_segments" in arguments else ""
+    segments += " assumed" if layout.converter == "eco_pytorch" and segments else ""
     told = (name, backbone, f"{stack.modality}{segments}", classes_told(arguments["num_classes"]))
     return f"{', '.join(told)} (layout: {layout.converter})"

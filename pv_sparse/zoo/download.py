@@ -1,17 +1,18 @@
 """A file from the first of its addresses that has it: verified before it gets its name, one process at a time."""
 
+import contextlib
 import errno
 import hashlib
+import logging
 import os
-import re
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pv_sparse.errors import WeightsError, one_line
+from pv_sparse.zoo.addresses import shown
+from pv_sparse.zoo.file_kinds import is_tensor_file
 
-# `resnet50-11ad3fa6.pth`: the convention of torch's hub; mmaction2's files keep it behind a date.
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth\.tar|pth|pt|safetensors)$")
+logger = logging.getLogger(__name__)
 
 
 def download(
@@ -25,22 +26,18 @@ def download(
     Args:
         urls: tried in this order, as `pv_sparse.zoo.transfer` knows them.
         destination: its folder is made. Beside it lie `.part` while the file is not whole, and `.lock`.
-        sha256: of the file, or its first digits; None where none is known.
+        sha256: of the file, or its first digits; None where none is known. The file then has to begin as files of
+            tensors do.
         size: in bytes, where it is known.
         progress: whether to show a bar.
 
     Raises:
         WeightsError: no address gave the file, each with its reason; or the folder cannot be written.
     """
-    from iopath.common.file_io import file_lock
-    from portalocker import LockException
-
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(str(destination)):
+        with _locked(destination):
             return _first_that_serves(urls, destination, sha256, size, progress)
-    except LockException as error:
-        raise WeightsError(f"{destination}: another process has held it for an hour: stop it, or try again") from error
     except OSError as error:
         raise WeightsError(_told(error, destination)) from error
 
@@ -52,19 +49,30 @@ def verify(path: Path, sha256: str | None, size: int | None = None) -> None:
         raise WeightsError(f"{path}: {difference}: the file is damaged, get it again")
 
 
-def file_name_of(address: str) -> str:
-    """The last part of an address, or of a path, as a name that stays inside a folder."""
-    path = urlsplit(address).path if "://" in address else address
-    name = PureWindowsPath(PurePosixPath(unquote(path)).name).name
-    if name in ("", ".", "..") or "\0" in name:
-        raise WeightsError(f"{address}: it does not end in the name of a file")
-    return name
+@contextlib.contextmanager
+def _locked(destination: Path) -> Iterator[None]:
+    """iopath's lock of a file; it goes with the process that holds it."""
+    from iopath.common.file_io import file_lock
+    from portalocker import AlreadyLocked, LockException
 
-
-def hash_in_name(name: str) -> str | None:
-    """The first digits of the SHA-256 that a file's name carries, in the way of torch's hub."""
-    found = HASH_IN_NAME.search(name)
-    return found[1] if found else None
+    lock = file_lock(str(destination))
+    try:
+        try:
+            lock.acquire(timeout=0, fail_when_locked=True)
+        except AlreadyLocked:
+            logger.warning("%s: waiting for another process that downloads it", destination.name)
+            lock.acquire()
+    except AlreadyLocked as error:
+        raise WeightsError(f"{destination}: another process has held it for an hour: stop it, or try again") from error
+    except LockException as error:
+        raise WeightsError(
+            f"{destination.parent}: its file system knows no locks ({one_line(error)}): set PV_SPARSE_HOME to a folder "
+            "on another disk"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _first_that_serves(
@@ -96,12 +104,16 @@ def _transfer_verified(url: str, part: Path, sha256: str | None, size: int | Non
     from pv_sparse.zoo.transfer import forget, transfer
 
     was_begun = part.is_file()
-    transfer(url, part, progress)
-    difference = _difference(part, sha256, size)
-    if difference:
+    transfer(url, part, progress, is_checked=sha256 is not None)
+    fault = _difference(part, sha256, size)
+    if fault:
+        fault = f"another file than was published: {fault}"
+    elif sha256 is None and not is_tensor_file(part):
+        fault = "no file of tensors"
+    if fault:
         forget(part)
         if not was_begun:
-            raise WeightsError(f"{url} serves another file than was published: {difference}")
+            raise WeightsError(f"{shown(url)} serves {fault}")
         _transfer_verified(url, part, sha256, size, progress)
 
 
@@ -119,8 +131,8 @@ def _difference(path: Path, sha256: str | None, size: int | None) -> str:
 def _told(error: OSError, destination: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"the disk of {destination.parent} is full, {destination.name} is not whole: make room and try again, "
-            "which goes on where it stopped, or set PV_SPARSE_HOME to a folder on another disk"
+            f"the disk of {destination.parent} is full, {destination.name} is not whole: make room and try again, or "
+            "set PV_SPARSE_HOME to a folder on another disk"
         )
     return (
         f"{destination.parent} cannot be written ({one_line(error)}): set PV_SPARSE_HOME to a folder that can, or put "

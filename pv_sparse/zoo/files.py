@@ -10,16 +10,17 @@ import hashlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import files as files_of_package
 from pathlib import Path
 from typing import Any
-from urllib.parse import urldefrag, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import quote, urldefrag
 
 from pv_sparse.errors import WeightsError
-from pv_sparse.zoo.download import download, file_name_of, hash_in_name, verify
+from pv_sparse.zoo.addresses import check_address, file_name_of, hash_in_name, is_address, local_path
+from pv_sparse.zoo.download import download, verify
 
 logger = logging.getLogger(__name__)
 HOME, MIRROR, OFFLINE = "PV_SPARSE_HOME", "PV_SPARSE_MIRROR", "PV_SPARSE_OFFLINE"
@@ -36,8 +37,6 @@ def require(file: Mapping[str, Any], weights_name: str, progress: bool = True) -
     Raises:
         WeightsError: says how to get a file that is missing, and why one that is here, or comes, is not taken.
     """
-    if "path" in file and not Path(file["path"]).is_file():
-        raise WeightsError(f"{file['path']}: no such weights file")
     damaged = None
     for path in filter(Path.is_file, _places(file)):
         try:
@@ -47,15 +46,16 @@ def require(file: Mapping[str, Any], weights_name: str, progress: bool = True) -
             logger.warning("%s", error)
         else:
             return path
-    if "urls" not in file:
-        raise damaged or WeightsError(
-            f'the file of {weights_name} comes with a package: pip install "pv-sparse[{file["extra"]}]"'
-        )
-    return _fetch(file, weights_name, progress)
+    if "urls" in file:
+        return _fetch(file, weights_name, progress, damaged)
+    raise damaged or WeightsError(_missing(file, weights_name))
 
 
 def require_address(address: str, progress: bool = True) -> Path:
-    """The file of an address that is in no zoo: `https://`, `file://` or `hf://owner/repo/file`, kept in the cache.
+    """The file of an address that is in no zoo: `https://`, `file://` or `hf://owner/repo/file`.
+
+    `file://` is read where it is; `hf://` is kept by Hugging Face's own library, which asks whether there is a newer
+    one. A file of the web is kept as it first came: remove it from the cache to have it anew.
 
     It is verified where its hash is known: from `#sha256=...` behind the address, or from its name
     (`model-1a2b3c4d.pth`, in the way of torch's hub).
@@ -64,18 +64,36 @@ def require_address(address: str, progress: bool = True) -> Path:
         WeightsError: it could not be had.
     """
     url, fragment = urldefrag(address)
-    if fragment and not re.fullmatch(r"sha256=[0-9a-f]{8,64}", fragment):
+    check_address(url)
+    given = re.fullmatch(r"sha256=([0-9a-f]{8,64})", fragment.lower())
+    if fragment and given is None:
         raise WeightsError(f"{address}: behind # an address may have sha256= and 8 to 64 hexadecimal digits, no more")
     name = file_name_of(url)
-    sha256 = fragment.removeprefix("sha256=") or hash_in_name(name)
+    sha256 = given[1] if given else hash_in_name(name)
+    try:
+        return _address_file(url, name, sha256, progress)
+    except WeightsError as error:
+        if given is None and sha256 is not None and sha256 in str(error):
+            advice = f"{sha256} is from its name: where that is no hash, give the right one as {url}#sha256=..."
+            raise WeightsError(f"{error} ({advice})") from error
+        raise
+
+
+def _address_file(url: str, name: str, sha256: str | None, progress: bool) -> Path:
+    if url.startswith("file://"):
+        return require({"path": local_path(url), "sha256": sha256}, url)
+    if url.startswith("hf://"):
+        from pv_sparse.zoo.transfer import hub_file
+
+        return require({"path": hub_file(url, is_offline()), "sha256": sha256}, url)
     # Files of different addresses may have one name: `model.safetensors`.
     own_name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
-    return require({"urls": [url], "name": own_name, "sha256": sha256}, address, progress)
+    return require({"urls": [url], "name": own_name, "sha256": sha256}, url, progress)
 
 
 def is_offline() -> bool:
     """Whether `PV_SPARSE_OFFLINE` forbids the network."""
-    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def name_of(file: Mapping[str, Any]) -> str:
@@ -89,32 +107,50 @@ def cache_folder() -> Path:
 
 
 def torch_folder() -> Path:
-    """`torch.hub.get_dir()/checkpoints`, which is looked into too; without importing torch."""
+    """`torch.hub.get_dir()/checkpoints`, which is looked into too; torch is not imported for it."""
+    hub = sys.modules.get("torch.hub")
+    if hub is not None:
+        return Path(hub.get_dir()) / "checkpoints"
     return Path(os.environ.get("TORCH_HOME") or _users_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
-def _fetch(file: Mapping[str, Any], weights_name: str, progress: bool) -> Path:
-    name, urls = name_of(file), [*_mirrored(file), *file["urls"]]
+def _fetch(file: Mapping[str, Any], weights_name: str, progress: bool, damaged: WeightsError | None) -> Path:
+    urls = [*_mirrored(file), *file["urls"]]
     if is_offline():
         urls = [url for url in urls if url.startswith("file://")]
         if not urls:
+            state = f"damaged ({damaged})" if damaged else "not here"
             raise WeightsError(
-                f"the file of {weights_name} is not here, and {OFFLINE} forbids downloads: put {name} into "
+                f"the file of {weights_name} is {state}, and {OFFLINE} forbids downloads: put {name_of(file)} into "
                 f"{cache_folder()}, or set {MIRROR} to a folder that has it"
             )
-    return download(urls, cache_folder() / name, file.get("sha256"), file.get("size"), progress)
+    try:
+        return download(urls, cache_folder() / name_of(file), file.get("sha256"), file.get("size"), progress)
+    except WeightsError as error:
+        if damaged is None:
+            raise
+        raise WeightsError(f"{error} ({damaged})") from error
+
+
+def _missing(file: Mapping[str, Any], weights_name: str) -> str:
+    if "path" in file:
+        return f"{file['path']}: no such weights file"
+    if "package" in file:
+        return f'the file of {weights_name} comes with a package: pip install "pv-sparse[{file["extra"]}]"'
+    return f"the record of {weights_name} names no file"
 
 
 def _mirrored(file: Mapping[str, Any]) -> list[str]:
     mirror = os.environ.get(MIRROR, "")
-    return [f"{mirror.rstrip('/')}/{name_of(file)}"] if "://" in mirror and not _mirror_folder() else []
+    is_remote = is_address(mirror) and _mirror_folder() is None
+    return [f"{mirror.rstrip('/')}/{quote(name_of(file))}"] if is_remote else []
 
 
 def _mirror_folder() -> Path | None:
     mirror = os.environ.get(MIRROR, "")
     if mirror.startswith("file://"):
-        return Path(url2pathname(urlsplit(mirror).path))
-    return Path(mirror).expanduser() if mirror and "://" not in mirror else None
+        return local_path(mirror)
+    return Path(mirror).expanduser() if mirror and not is_address(mirror) else None
 
 
 def _places(file: Mapping[str, Any]) -> Iterator[Path]:
@@ -122,7 +158,7 @@ def _places(file: Mapping[str, Any]) -> Iterator[Path]:
         yield Path(file["path"])
     elif "package" in file:
         yield from _files_of_package(file)
-    else:
+    elif "urls" in file:
         folders = (cache_folder(), torch_folder(), _mirror_folder())
         yield from (folder / name_of(file) for folder in folders if folder is not None)
 

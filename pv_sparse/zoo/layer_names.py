@@ -11,6 +11,8 @@ def caffe_layer(key: str, our_keys: Collection[str]) -> str:
     """`inception_3a_1x1.conv.weight` -> `inception_3a_1x1.weight`, `.bn.` -> `_bn.`; the Inception-V3 has suffixes."""
     layer, _, field = key.rpartition(".")
     is_v3 = "backbone.conv_1.conv.weight" in our_keys
+    if not is_v3 and "backbone.conv1_7x7_s2.conv.weight" not in our_keys:
+        return key  # of a network whose own names may end in .conv, as DenseNet's
     for ours, theirs in ((".conv", "_Conv2D" if is_v3 else ""), (".bn", "_batchnorm" if is_v3 else "_bn")):
         if layer.endswith(ours):
             return f"{layer.removesuffix(ours)}{theirs}.{field}"

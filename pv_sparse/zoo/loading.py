@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from pv_sparse.errors import WeightsError
 from pv_sparse.models.conv_lstm import create_conv_lstm
 from pv_sparse.models.eco import create_eco, create_eco_lite
 from pv_sparse.models.fusion import create_eco_ensemble
+from pv_sparse.models.host_words import in_our_words
 from pv_sparse.models.recurrent import create_recurrent
 from pv_sparse.models.resnet3d import C3DResNet18
 from pv_sparse.models.trn import create_trn
 from pv_sparse.models.tsn import create_tsn
 from pv_sparse.zoo import files
+from pv_sparse.zoo.addresses import is_address
 from pv_sparse.zoo.convert import DERIVED, convert
 from pv_sparse.zoo.detect import describe
 from pv_sparse.zoo.state_dicts import StateDict, load_exactly, read_checkpoint, read_state_dict
-from pv_sparse.zoo.weights import Weights, get_weights
+from pv_sparse.zoo.weights import Weights, get_weights, list_weights
 
 logger = logging.getLogger(__name__)
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -73,10 +75,21 @@ def load_model(
 
     Raises:
         WeightsError: an unknown name; a file that is missing, damaged, or not of these; tensors that do not fit.
+        TypeError, ValueError: build arguments that the builder refuses; a number of classes among them.
     """
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype={dtype!r} is not allowed: give a torch.dtype, such as torch.float16")
     weights = name_or_path if isinstance(name_or_path, Weights) else find_weights(name_or_path, progress)
     model = build_model(weights, num_classes, build_arguments)
-    load_exactly(model, _state_for(model, weights, num_classes, progress), weights.name, weights.build["builder"])
+    state = read_state_dict(files.require(weights.file, weights.name, progress))
+    if num_classes in (None, weights.num_classes):
+        state = _under_our_keys(state, weights, model.state_dict())
+    else:
+        published = _shapes(weights, build_arguments)
+        state = _with_own_classifier(_under_our_keys(state, weights, published, CLASSIFIER), model.state_dict())
+        _report_new_classifier(weights, num_classes)
+    constants = {key: tensor for key, tensor in model.state_dict().items() if DERIVED.search(key)}
+    load_exactly(model, constants | state, weights.name, weights.build["builder"])
     return model.eval().to(device=device, dtype=dtype)
 
 
@@ -88,18 +101,32 @@ def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
     Args:
         model: of `weights.build`, with its tensors.
         path: of the new file, ending in `.safetensors`; an existing one is replaced.
-        weights: how the model is built and fed, with the categories it was trained on.
+        weights: how the model is built and fed, with the categories it was trained on. For a model that was tuned to
+            other classes that is `weights.with_categories(names)`.
+
+    Raises:
+        ValueError: another ending; a build that a file cannot tell, as of a module for a backbone.
+        FileNotFoundError: there is no such folder.
+        WeightsError: the model is not what the record builds.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path={str(path)!r} is not allowed: its name must end in .safetensors")
-    record = weights.as_record() | {"origin": {**weights.origin, "converter": None}}
-    record.pop("file", None)
+    path = check_output(path)
+    record = json.dumps(_plain_record(weights))
+    _check_fit(model, weights)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-        save_file(tensors, part, metadata={METADATA_KEY: json.dumps(record)})
+        save_file(tensors, part, metadata={METADATA_KEY: record})
         os.replace(part, path)
+
+
+def check_output(path: str | Path) -> Path:
+    """The path of a file that `save_model` can write; else the errors it names."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path={str(path)!r} is not allowed: its name must end in .safetensors")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}")
+    return path
 
 
 def find_weights(name_or_path: str | Path, progress: bool = True) -> Weights:
@@ -107,7 +134,9 @@ def find_weights(name_or_path: str | Path, progress: bool = True) -> Weights:
 
     The file of an address is downloaded first.
     """
-    if "://" in str(name_or_path):
+    if str(name_or_path) in list_weights():
+        return get_weights(str(name_or_path))
+    if is_address(str(name_or_path)):
         return _record_of(files.require_address(str(name_or_path), progress), str(name_or_path))
     path = Path(name_or_path)
     if path.is_file():
@@ -125,10 +154,33 @@ def build_model(
     """The model that these weights fill, with random ones."""
     if weights.unsupported:
         raise WeightsError(f"{weights.name} cannot be loaded: {weights.unsupported}")
-    arguments = {**weights.build["arguments"], **(build_arguments or {})}
+    given = in_our_words("build_model", build_arguments or {})
+    if "num_classes" in given:
+        raise TypeError("build_arguments may not hold a number of classes: give num_classes=")
+    arguments = {**weights.build["arguments"], **given}
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     return BUILDERS[weights.build["builder"]](**arguments)
+
+
+def _plain_record(weights: Weights) -> dict[str, Any]:
+    """What goes into a file: of the file that it was, nothing."""
+    if any(isinstance(value, nn.Module) for value in weights.build["arguments"].values()):
+        raise ValueError("the build has a module among its arguments: a file can only name a backbone")
+    record = weights.as_record() | {"origin": {**weights.origin, "converter": None}}
+    del record["file"]
+    return record
+
+
+def _check_fit(model: nn.Module, weights: Weights) -> None:
+    wanted = {key: tensor.shape for key, tensor in _shapes(weights).items()}
+    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    differing = [key for key in {**wanted, **own} if wanted.get(key) != own.get(key)]
+    if differing:
+        raise WeightsError(
+            f"the model is not what the record builds: {len(differing)} tensors differ (such as {differing[0]}); for "
+            "other classes give weights.with_categories(names), for another build replace(weights, build=...)"
+        )
 
 
 def _record_of(path: Path, name: str) -> Weights:
@@ -149,24 +201,32 @@ def _own_record(path: Path) -> dict[str, Any] | None:
     return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
 
 
-def _state_for(
-    model: nn.Module, weights: Weights, num_classes: int | Mapping[str, int] | None, progress: bool
+def _shapes(weights: Weights, build_arguments: Mapping[str, Any] | None = None) -> StateDict:
+    """The state dict of the model as published, on the meta device."""
+    with torch.device("meta"):
+        return build_model(weights, None, build_arguments).state_dict()
+
+
+def _under_our_keys(
+    state: StateDict, weights: Weights, our_keys: Collection[str], optional: re.Pattern[str] | None = None
 ) -> StateDict:
-    """The tensors of the file under the model's keys; the model's own for a classifier of another size."""
-    own = model.state_dict()
-    state = read_state_dict(files.require(weights.file, weights.name, progress))
-    constants = {key: tensor for key, tensor in own.items() if DERIVED.search(key)}
-    if num_classes in (None, weights.num_classes):
-        return constants | convert(state, weights.origin.get("converter"), own)
-    classifier = {key: tensor for key, tensor in own.items() if CLASSIFIER.search(key)}
-    others = [key for key in own if key not in classifier]
-    kept = convert(state, weights.origin.get("converter"), others, partial=True)
+    try:
+        return convert(state, weights.origin.get("converter"), our_keys, optional)
+    except WeightsError as error:
+        raise WeightsError(f"{weights.name}: {error}") from error
+
+
+def _with_own_classifier(state: StateDict, own: StateDict) -> StateDict:
+    """What of the classifier is missing or of another size stays as the model has it, at random."""
+    fitting = {key for key, tensor in state.items() if key in own and own[key].shape == tensor.shape}
+    kept = {key: tensor for key, tensor in state.items() if key in fitting or not CLASSIFIER.search(key)}
+    return {key: tensor for key, tensor in own.items() if CLASSIFIER.search(key)} | kept
+
+
+def _report_new_classifier(weights: Weights, num_classes: int | Mapping[str, int] | None) -> None:
     logger.warning(
-        "%s: the classifier (%d tensors, such as %s) starts from random weights, for num_classes=%s in place of %s",
+        "%s: where it does not fit, the classifier starts from random weights, for num_classes=%s in place of %s",
         weights.name,
-        len(classifier),
-        next(iter(classifier)),
         num_classes,
         weights.num_classes,
     )
-    return constants | {key: tensor for key, tensor in kept.items() if not CLASSIFIER.search(key)} | classifier

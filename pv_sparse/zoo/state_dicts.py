@@ -1,20 +1,23 @@
 """State dicts: read from a file without running what a pickle holds, and loaded with one clear error."""
 
 import argparse
-import pickle
+import contextlib
 import re
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pv_sparse.errors import WeightsError
-from pv_sparse.zoo.web_page import is_web_page
+from pv_sparse.zoo.file_kinds import is_web_page, pickle_protocol
 
 StateDict = dict[str, Tensor]
+WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of DataParallel, and of torch.compile
+# torch's list of classes that are let through is one for all threads of a process.
+_reading = threading.Lock()
 
 
 class Checkpoint(NamedTuple):
@@ -49,7 +52,7 @@ def read_state_dict(path: str | Path) -> StateDict:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """A `.safetensors` file, or a pickled state dict, alone or as the originals wrap it; nothing a pickle holds is run.
 
-    The `module.` that DataParallel puts before every key is taken off. Beyond tensors and plain values, one class is
+    What DataParallel and torch.compile put before every key is taken off. Beyond tensors and plain values, one class is
     let through: `argparse.Namespace`, which the files of EPIC-KITCHENS' models hold.
 
     Raises:
@@ -67,17 +70,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: it holds no state dict (a dict of tensors by name), alone or under 'state_dict'")
     about = {} if wrapped is None else {key: value for key, value in content.items() if key != "state_dict"}
-    return Checkpoint({str(key).removeprefix("module."): tensor for key, tensor in state.items()}, about)
+    return Checkpoint({WRAPPERS.sub("", str(key)): tensor for key, tensor in state.items()}, about)
 
 
 def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with _reading, _namespaces_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged pickle may raise any
         raise WeightsError(f"{path}: {_reason(path, error)}") from error
+
+
+def _namespaces_allowed() -> contextlib.AbstractContextManager[Any]:
+    """What a user allowed before stays allowed."""
+    if argparse.Namespace in torch.serialization.get_safe_globals():
+        return contextlib.nullcontext()
+    return torch.serialization.safe_globals([argparse.Namespace])
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -87,6 +97,11 @@ def _reason(path: Path, error: Exception) -> str:
             f"it wants {wanted[1]} of Python, beyond tensors and plain values, and was refused: get its state dict, "
             "alone, as .safetensors; or, where that is a class that only holds values, allow it, and it alone, with "
             "torch.serialization.add_safe_globals"
+        )
+    if "Unsupported operand" in str(error) and pickle_protocol(path) not in (None, 2):
+        return (
+            f"it is pickled by protocol {pickle_protocol(path)}, of which torch does not read all safely: save it "
+            "again with torch.save, which takes 2"
         )
     if is_web_page(path):
         return "it is a web page, which was saved in place of the file: remove it, and get the file again"

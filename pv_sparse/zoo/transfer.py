@@ -1,80 +1,102 @@
 """Bytes from an address into a file that is not finished yet: over HTTP, from Hugging Face's hub, or from a file.
 
-An iopath `PathManager` of our own tells the schemes apart. What arrives is verified in `pv_sparse.zoo.download`.
+`PATHS`, an iopath `PathManager` of our own, tells the schemes apart. What arrives is verified in
+`pv_sparse.zoo.download`.
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
 import ssl
 import time
 from collections.abc import Iterator
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import Request, url2pathname, urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from iopath.common.file_io import PathHandler, PathManager
 from tqdm import tqdm
 
 from pv_sparse import __version__
 from pv_sparse.errors import WeightsError, one_line
-from pv_sparse.zoo.web_page import SNIFFED_BYTES, is_web_page
+from pv_sparse.zoo.addresses import check_address, local_path, quoted, shown
+from pv_sparse.zoo.file_kinds import SNIFFED_BYTES, is_web_page
 
 SILENCE_SECONDS = 30.0  # without a byte: the connection is taken for dead
 DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before tries after one that brought nothing new
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others a moment later
-NETWORK_ERRORS = (URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
 CHUNK_BYTES = 1 << 20
+HUB_ADDRESS = re.compile(r"hf://([^/@]+/[^/@]+)(?:@([^/]+))?/(.+)")
 
 
-def transfer(url: str, part: Path, progress: bool = True) -> None:
+def transfer(url: str, part: Path, progress: bool = True, is_checked: bool = False) -> None:
     """Fill `part` with what `url` serves; where an earlier try left a beginning there, with the rest.
 
     Args:
         url: `http://`, `https://`, `file://`, or `hf://owner/repo[@revision]/file`.
         part: kept where the transfer breaks off, with a note of where it is from in `part.json`.
         progress: whether to show a bar.
+        is_checked: whether a hash is compared afterwards. If not, a beginning is only continued where the server says
+            that the file is still the same.
 
     Raises:
         WeightsError: the address serves no such file, or could not be reached in several tries.
         OSError: `part` cannot be written.
     """
-    manager = PathManager()
-    for handler in (HttpHandler(), FileHandler(), HubHandler()):
-        manager.register_handler(handler)
-    if not url.startswith(("http://", "https://", "file://", "hf://")):
-        raise WeightsError(f"{url}: the address must begin with http://, https://, file:// or hf://")
-    manager.get_local_path(url, part=part, progress=progress)
+    check_address(url)
+    PATHS.get_local_path(url, part=part, progress=progress, is_checked=is_checked)
 
 
 def forget(part: Path) -> None:
     """Remove a beginning, and what was noted of it."""
-    for path in (part, _note_path(part)):
+    for path in (_note_path(part), part):  # without a note, what is left of it is not continued
         path.unlink(missing_ok=True)
 
 
+def hub_file(address: str, is_offline: bool = False) -> Path:
+    """A file of Hugging Face's hub in that library's own cache, with its tokens and its resuming.
+
+    Raises:
+        WeightsError: no such file; another form of address; the library is missing.
+    """
+    found = HUB_ADDRESS.fullmatch(address)
+    if found is None:
+        raise WeightsError(
+            f"{address}: an address of the hub is hf://owner/repo/file, or hf://owner/repo@revision/file"
+        )
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise WeightsError(f'{address} needs Hugging Face\'s library: pip install "pv-sparse[hf]"') from error
+    try:
+        return Path(hf_hub_download(found[1], found[3], revision=found[2], local_files_only=is_offline))
+    except (HfHubHTTPError, EntryNotFoundError, HFValidationError) as error:
+        raise WeightsError(f"{address}: {one_line(error)}") from error
+
+
 class HttpHandler(PathHandler):
-    """Resumes what broke off, and tries again with growing pauses while nothing comes."""
+    """Resumes what broke off, and tries again with growing pauses while nothing new comes."""
 
     def _get_supported_prefixes(self) -> list[str]:
         return ["http://", "https://"]
 
-    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool) -> str:
-        delays = iter(DELAYS_SECONDS)
+    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool, is_checked: bool) -> str:
+        delays, furthest = iter(DELAYS_SECONDS), _size(part)
         while True:
-            before = _size(part)
             try:
-                _request_rest(path, part, progress)
-            except NETWORK_ERRORS as error:
-                _check_passing(path, error)
-                delays = iter(DELAYS_SECONDS) if _size(part) > before else delays
-                delay = next(delays, None)
+                _request_rest(path, part, progress, is_checked)
+            except _BrokenOffError as error:
+                if _size(part) > furthest:
+                    delays, furthest = iter(DELAYS_SECONDS), _size(part)
+                delay = None if error.is_final else next(delays, None)
                 if delay is None:
-                    raise WeightsError(f"{path}: {_told(error)}, in {len(DELAYS_SECONDS) + 1} tries") from error
+                    tries = "" if error.is_final else f", in {len(DELAYS_SECONDS) + 1} tries"
+                    raise WeightsError(f"{shown(path)}: {error}{tries}") from error
                 time.sleep(delay)
             else:
                 return str(part)
@@ -86,41 +108,42 @@ class FileHandler(PathHandler):
     def _get_supported_prefixes(self) -> list[str]:
         return ["file://"]
 
-    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool) -> str:
-        source = Path(url2pathname(urlsplit(path).path))
-        if not source.is_file():
-            raise WeightsError(f"{path}: no such file")
-        shutil.copyfile(source, part)
+    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool, is_checked: bool) -> str:
+        source = local_path(path)
+        forget(part)
+        try:
+            content = source.open("rb")
+        except OSError as error:
+            raise WeightsError(f"{path}: it cannot be read ({one_line(error)})") from error
+        with content, part.open("wb") as out:
+            shutil.copyfileobj(content, out, CHUNK_BYTES)
         return str(part)
 
 
 class HubHandler(PathHandler):
-    """Hugging Face's hub, through its own library, with its tokens, its cache and its own resuming."""
+    """Copies what Hugging Face's own library brought."""
 
     def _get_supported_prefixes(self) -> list[str]:
         return ["hf://"]
 
-    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool) -> str:
-        try:
-            from huggingface_hub import hf_hub_download
-            from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-        except ImportError as error:
-            raise WeightsError(f'{path} needs Hugging Face\'s library: pip install "pv-sparse[hf]"') from error
-        found = re.fullmatch(r"hf://([^/@]+/[^/@]+)(?:@([^/]+))?/(.+)", path)
-        if found is None:
-            raise WeightsError(
-                f"{path}: an address of the hub is hf://owner/repo/file, or hf://owner/repo@revision/file"
-            )
-        try:
-            cached = hf_hub_download(found[1], found[3], revision=found[2])
-        except (HfHubHTTPError, EntryNotFoundError, HFValidationError) as error:
-            raise WeightsError(f"{path}: {one_line(error)}") from error
-        shutil.copyfile(cached, part)
+    def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool, is_checked: bool) -> str:
+        source = hub_file(path)
+        forget(part)
+        shutil.copyfile(source, part)
         return str(part)
 
 
-class _Cut(HTTPException):
-    """The connection ended before the file did."""
+PATHS = PathManager()
+for _handler in (HttpHandler(), FileHandler(), HubHandler()):
+    PATHS.register_handler(_handler)
+
+
+class _BrokenOffError(Exception):
+    """The network, or the server, gave less than the file; `is_final` where that will be so a moment later too."""
+
+    def __init__(self, reason: str, is_final: bool = False):
+        super().__init__(reason)
+        self.is_final = is_final
 
 
 class _Beginning(NamedTuple):
@@ -131,38 +154,55 @@ class _Beginning(NamedTuple):
     validator: str = ""
 
 
-def _request_rest(url: str, part: Path, progress: bool) -> None:
+def _request_rest(url: str, part: Path, progress: bool, is_checked: bool) -> None:
     """One request, for what is missing of the file."""
     begun = _beginning(part, url)
+    if not is_checked and not begun.validator:
+        begun = _Beginning()
+    with _answer(url, begun, part) as response:
+        if response is not None:
+            _receive(response, url, part, begun, progress)
+
+
+@contextlib.contextmanager
+def _answer(url: str, begun: _Beginning, part: Path) -> Iterator[HTTPResponse | None]:
+    """The server's answer; None where it says that nothing is left to come."""
     headers = {"User-Agent": f"pv_sparse/{__version__}", "Accept-Encoding": "identity"}
     if begun.size:
         headers["Range"] = f"bytes={begun.size}-"
     if begun.size and begun.validator:
         headers["If-Range"] = begun.validator
     try:
-        with urlopen(Request(url, headers=headers), timeout=SILENCE_SECONDS) as response:  # noqa: S310  # by HttpHandler
-            _receive(response, url, part, begun, progress)
+        response: HTTPResponse = urlopen(Request(quoted(url), headers=headers), timeout=SILENCE_SECONDS)  # noqa: S310
     except HTTPError as error:
         error.close()
-        if error.code != 416 or not begun.size:
-            raise
-        # Nothing comes after the last byte: the file is whole, unless it is another one by now.
-        if begun.size != begun.total:
+        if error.code == 416 and begun.size and begun.size == begun.total:
+            yield None
+            return
+        if error.code == 416 and begun.size:
             forget(part)
-            raise _Cut("what had come is not of the file that is there now") from error
+            raise _BrokenOffError("what had come is not of the file that is there now") from error
+        raise _BrokenOffError(
+            f"the server answered {error.code} ({error.reason})", error.code not in PASSING
+        ) from error
+    except (OSError, HTTPException) as error:
+        raise _BrokenOffError(_told(error), _is_final(error)) from error
+    with response:
+        yield response
 
 
 def _receive(response: HTTPResponse, url: str, part: Path, begun: _Beginning, progress: bool) -> None:
     start, total = _range(response)
     if start not in (0, begun.size) or (start and begun.total and total != begun.total):
         forget(part)
-        raise _Cut("the server sent another part than was asked for")
+        raise _BrokenOffError("the server sent another part than was asked for")
     _check_space(part, total - start)
-    note = {"url": url, "total": total, "validator": _validator(response)}
-    first = response.read(SNIFFED_BYTES)
-    if start == 0 and is_web_page(first):
-        raise WeightsError(f"{url}: the answer is a web page, not a file (of a login, a quota, or an error)")
-    _note_path(part).write_text(json.dumps(note), encoding="utf-8")
+    first = _read(response, SNIFFED_BYTES)
+    if start == 0:
+        _check_beginning(response, first)
+        forget(part)
+        note = {"url": _digest(url), "total": total, "validator": _validator(response)}
+        _note_path(part).write_text(json.dumps(note), encoding="utf-8")
     with part.open("r+b" if start else "wb") as out, _bar(part, start, total, progress) as bar:
         out.seek(start)
         for chunk in _chunks(first, response):
@@ -170,14 +210,34 @@ def _receive(response: HTTPResponse, url: str, part: Path, begun: _Beginning, pr
             bar.update(len(chunk))
         received = out.tell()
     if total and received != total:
-        raise _Cut(f"the connection ended after {received} of {total} bytes")
+        raise _BrokenOffError(f"the connection ended after {received} of {total} bytes")
+
+
+def _check_beginning(response: HTTPResponse, first: bytes) -> None:
+    encoding = response.headers.get("Content-Encoding", "identity")
+    faults = {
+        f"the server answered {response.status}, without a file": response.status != 200,
+        f"the server sent it packed ({encoding}), which was not asked for": encoding != "identity",
+        "the answer is a web page, not a file (of a login, a quota, or an error)": is_web_page(first),
+    }
+    for told, is_so in faults.items():
+        if is_so:
+            raise _BrokenOffError(told, is_final=True)
 
 
 def _chunks(first: bytes, response: HTTPResponse) -> Iterator[bytes]:
     chunk = first
     while chunk:
         yield chunk
-        chunk = response.read1(CHUNK_BYTES)  # what is there: nothing is lost where the next byte never comes
+        chunk = _read(response)
+
+
+def _read(response: HTTPResponse, size: int | None = None) -> bytes:
+    """So many bytes, or what is there: then nothing is lost where the next byte never comes."""
+    try:
+        return response.read1(CHUNK_BYTES) if size is None else response.read(size)
+    except (OSError, HTTPException) as error:
+        raise _BrokenOffError(_told(error)) from error
 
 
 def _bar(part: Path, start: int, total: int, progress: bool) -> "tqdm[Any]":
@@ -190,7 +250,8 @@ def _range(response: HTTPResponse) -> tuple[int, int]:
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return (int(found[1]), int(found[2])) if found else (-1, 0)
-    return 0, int(response.headers.get("Content-Length") or 0)
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else 0
 
 
 def _validator(response: HTTPResponse) -> str:
@@ -203,9 +264,14 @@ def _beginning(part: Path, url: str) -> _Beginning:
     """What can be resumed; nothing where no note says that it is from this address."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         note = json.loads(_note_path(part).read_text(encoding="utf-8"))
-        if note["url"] == url:
+        if note["url"] == _digest(url):
             return _Beginning(part.stat().st_size, int(note["total"]), str(note["validator"]))
     return _Beginning()
+
+
+def _digest(url: str) -> str:
+    """An address may hold a token, and the note lies on the disk."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _note_path(part: Path) -> Path:
@@ -225,17 +291,11 @@ def _check_space(part: Path, wanted: int) -> None:
         )
 
 
-def _check_passing(url: str, error: Exception) -> None:
-    """Errors that will be the same a moment later are raised."""
-    reason = getattr(error, "reason", None)
-    is_final = isinstance(error, HTTPError) and error.code not in PASSING
-    if is_final or isinstance(reason, ssl.SSLCertVerificationError):
-        raise WeightsError(f"{url}: {_told(error)}") from error
+def _is_final(error: Exception) -> bool:
+    return isinstance(error, InvalidURL) or isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError)
 
 
 def _told(error: Exception) -> str:
-    if isinstance(error, HTTPError):
-        return f"the server answered {error.code} ({error.reason})"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return f"nothing came for {SILENCE_SECONDS:g} seconds"
-    return str(getattr(error, "reason", None) or error or type(error).__name__)
+    return " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())

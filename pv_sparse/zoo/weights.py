@@ -3,10 +3,12 @@
 Torch and the host are imported where they are used, so that listing the zoo is quick.
 """
 
+import copy
 import difflib
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from pv_sparse.data.clip_sampling import SegmentClipSampler
 
 Categories = tuple[str, ...] | dict[str, tuple[str, ...]]
-MODALITIES = ("rgb", "flow", "rgbdiff")
+CHANGEABLE = ("build", "file", "sampling", "input", "one_view", "origin", "metrics")
+FAMILIES = ("tsn", "trn", "eco")
+ZOO_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -71,19 +75,20 @@ class Weights:
 
     @property
     def architecture(self) -> str:
-        """What `pv_sparse.zoo.hub` calls it: the name before its dot."""
-        return self.name.partition(".")[0]
+        """What `pv_sparse.zoo.hub` calls it: the name before its dot; empty for a file."""
+        return self.name.partition(".")[0] if ZOO_NAME.fullmatch(self.name) else ""
 
     @property
     def tag(self) -> str:
-        """Which weights of its architecture: the name after its dot."""
-        return self.name.partition(".")[2]
+        """Which weights of its architecture: the name after its dot; empty for a file."""
+        return self.name.partition(".")[2] if ZOO_NAME.fullmatch(self.name) else ""
 
     @property
     def family(self) -> str:
-        """`tsn`, `trn`, `eco` or `backbone`."""
-        first = self.architecture.partition("_")[0]
-        return first if first in ("tsn", "trn", "eco") else "backbone"
+        """`tsn`, `trn`, `eco`, or `backbone` for all others."""
+        of_builder = self.build["builder"].removeprefix("create_")
+        first = (self.architecture or of_builder).partition("_")[0]
+        return first if first in FAMILIES else "backbone"
 
     @property
     def modality(self) -> str:
@@ -139,9 +144,19 @@ class Weights:
             frames_per_segment=self.build["arguments"]["frames_per_segment"] + 1 if is_difference else None,
         )
 
+    def with_categories(self, categories: Sequence[str]) -> "Weights":
+        """The record of a model that was tuned to other classes: to `save_model` what it learned."""
+        arguments = {**self.build["arguments"], "num_classes": len(categories)}
+        build = {**self.build, "arguments": arguments}
+        return replace(
+            self, build=build, categories=tuple(categories), metrics=(), category_order="", dataset="", description=""
+        )
+
     def as_record(self) -> dict[str, Any]:
-        """Plain values, as in `model_zoo/*.yaml`, with the categories themselves."""
-        record = {key: value for key, value in vars(self).items() if key not in ("name", "sampling") and value}
+        """Plain values, as in `model_zoo/*.yaml`, with the categories themselves; what is as by default is left out."""
+        optional = {own.name: own.default for own in fields(self) if own.default is not MISSING}
+        record = {key: value for key, value in vars(self).items() if value != optional.get(key, MISSING)}
+        del record["name"], record["sampling"]
         return {"sampler": self.sampling, **record}
 
     @classmethod
@@ -158,8 +173,9 @@ class Weights:
 
 def classes_told(num_classes: int | Mapping[str, int]) -> str:
     """How many classes, for people: `400 classes` or `125 verbs, 352 nouns`."""
-    counts = {"classe": num_classes} if isinstance(num_classes, int) else num_classes
-    return ", ".join(f"{count} {kind}s" for kind, count in counts.items())
+    if isinstance(num_classes, int):
+        return f"{num_classes} class{'' if num_classes == 1 else 'es'}"
+    return ", ".join(f"{count} {task}s" for task, count in num_classes.items())
 
 
 def list_weights(available: bool = False) -> list[str]:
@@ -168,7 +184,7 @@ def list_weights(available: bool = False) -> list[str]:
 
 
 def list_architectures() -> dict[str, list[Weights]]:
-    """The architectures of TSN, TRN and ECO, each with its weights, the recommended first."""
+    """The architectures of TSN, TRN and ECO, each with its weights, in the order of `model_zoo`: the default first."""
     found: dict[str, list[Weights]] = {}
     for weights in _zoo().values():
         if weights.family != "backbone" and not weights.unsupported:
@@ -177,9 +193,10 @@ def list_architectures() -> dict[str, list[Weights]]:
 
 
 def get_weights(name: str) -> Weights:
-    """The record of this name; `WeightsError` offers near matches."""
+    """The record of this name, the caller's own; `WeightsError` offers near matches."""
     if name in _zoo():
-        return _zoo()[name]
+        shared = _zoo()[name]
+        return replace(shared, **{key: copy.deepcopy(getattr(shared, key)) for key in CHANGEABLE})
     begun = [known for known in _zoo() if name and known.startswith(name)]
     near = begun[:3] or difflib.get_close_matches(name, _zoo(), n=3, cutoff=0.5)
     offer = f"did you mean {' or '.join(near)}?" if near else "pv-sparse zoo list shows those there are"
