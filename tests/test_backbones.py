@@ -124,6 +124,7 @@ def test_any_classifier_of_torchvision_and_its_weights(name, tmp_path):
     assert model(images(1, 3, 1, 224, 224)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_timm():
     pytest.importorskip("timm", reason='needs timm: pip install "pv-sparse[timm]"')
     backbone = create_backbone("timm/resnet18", taps=["layer4", "layer2"], in_channels=10)
@@ -247,6 +248,7 @@ def test_a_network_that_starts_otherwise_is_refused():
 # Weights
 
 
+@pytest.mark.slow
 def test_a_file_of_the_original_bn_inception_fills_ours(tmp_path):
     """With a classifier, BN as (1, C), and no counters: as it was published before PyTorch 0.4."""
     whole = create_backbone("bn_inception")
@@ -343,8 +345,11 @@ def test_a_module_as_backbone():
         create_eco_lite(num_classes=5, backbone=create_backbone("tiny", taps=["stage3"]), taps=["stage2"])
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "timm/resnet18", "resnet18", "bn_inception"])
-@pytest.mark.parametrize("prefix", ["", "module.", "module.base_model."])
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v3_small", "timm/resnet18", "resnet18", pytest.param("bn_inception", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("prefix", ["", pytest.param("module.", marks=pytest.mark.slow), "module.base_model."])
 def test_whole_models_and_wrapped_ones_give_their_backbone(tmp_path, name, prefix):
     """A model of ours, saved from DataParallel or not, and the `base_model` of an original's."""
     if name.startswith("timm/"):

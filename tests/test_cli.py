@@ -102,6 +102,7 @@ def test_folders_and_lists(tmp_path, weights):
     assert "gone.mp4: no such file" in listed.stderr
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text(weights, tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/na\xffme.mp4")
     write_index_video(tmp_path / "index.mp4", 10).rename(name)
@@ -174,6 +175,7 @@ def test_doctor_says_what_is_here():
     assert "pytorchvideo.transforms: BROKEN" not in text
 
 
+@pytest.mark.slow
 def test_doctor_tells_when_the_repair_is_switched_off():
     code = "import os; os.environ['PV_SPARSE_NO_COMPAT'] = '1'; from pv_sparse.cli import main; main(['doctor'])"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

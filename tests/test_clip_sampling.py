@@ -84,7 +84,9 @@ def test_uint8_by_choice(videos):
     assert numbers_of(clip) == segment_indices(60, 4).flatten().tolist()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))]
+)
 def test_workers_and_the_default_collate(videos, method):
     dataset = dataset_of(videos, SegmentClipSampler(8, rule="random"))
     seen = {}

@@ -26,6 +26,7 @@ def run(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @needs_broken_host
 def test_transforms_work_and_others_see_the_true_torchvision():
     code = f"""

@@ -193,6 +193,7 @@ def test_paths_are_kept_as_given(tmp_path, corpus, monkeypatch):
     assert list(read_index("index.csv")) == ["corpus/a.mp4", "corpus/gone.mp4"]
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_write_the_same(tmp_path, corpus):
     index(corpus, "-o", tmp_path / "one.csv", "--jobs", 1)
     index(corpus, "-o", tmp_path / "two.csv", "--jobs", 2)

@@ -50,6 +50,7 @@ def test_the_cost_of_the_originals(name):
 EPIC = {"verb": 125, "noun": 352}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "parameters"),
     [

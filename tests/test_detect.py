@@ -38,13 +38,17 @@ KINDS = {
 }
 
 
+def slow_if_large(name: str) -> list:
+    return [pytest.mark.slow] if any(word in name for word in ("densenet", "swin", "101", "inception")) else []
+
+
 def build(weights) -> torch.nn.Module:
     """Names and shapes alone."""
     with torch.device("meta"):
         return BUILDERS[weights.build["builder"]](**weights.build["arguments"])
 
 
-@pytest.mark.parametrize("name", sorted(KINDS.values()))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow_if_large(name)) for name in sorted(KINDS.values())])
 def test_every_kind_of_file_in_the_zoo_is_recognised(name):
     """From the model of the record to a file of the publisher's, and from that to the same model."""
     weights = get_weights(name)
@@ -71,7 +75,7 @@ def their_keys(weights) -> set[str]:
     return {"backbone.conv1.conv.weight"} if backbone.startswith("resnet") else {"backbone.conv1.weight"}
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet152", "resnext50_32x4d", "wide_resnet50_2"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnext50_32x4d"])
 def test_resnets_are_told_apart(backbone):
     with torch.device("meta"):
         state = published(create_tsn(num_classes=5, backbone=backbone), "tsn_pytorch")
@@ -108,6 +112,7 @@ def test_two_segments_have_a_list_of_one_scale(converter, tmp_path):
     torch.testing.assert_close(load_model(tmp_path / "two.pth")(clip), model(clip), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_densenets_of_mmaction2_are_read_before_their_last_relu(tmp_path):
     """torchvision's has one; mmaction2 pools `features` alone."""
     net = torchvision.models.densenet121().eval()
@@ -122,6 +127,7 @@ def test_densenets_of_mmaction2_are_read_before_their_last_relu(tmp_path):
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_classifier_of_c3dres18_without_dropout(tmp_path):
     model = BUILDERS["C3DResNet18"](num_classes=5).eval()
     torch.save({"state_dict": published(model, "eco_pytorch", {"base_model.fc8.weight"})}, tmp_path / "c3d.pth")
@@ -342,8 +348,8 @@ def test_a_deeper_network_is_not_taken_for_a_shallower_one(tmp_path, converter, 
         ("resnet18", "mmaction2", "backbone.conv1.conv.weight"),
         pytest.param("densenet121", "mmaction2", "backbone.conv1.weight", marks=pytest.mark.slow),
         pytest.param("swin_t", "mmaction2", "backbone.patch_embed.proj.weight", marks=pytest.mark.slow),
-        ("mobilenet_v2", "tsn_pytorch", "base_model.features.1.conv.3.weight"),
-        ("bn_inception", "trn_pytorch", ""),
+        pytest.param("mobilenet_v2", "tsn_pytorch", "base_model.features.1.conv.3.weight", marks=pytest.mark.slow),
+        pytest.param("bn_inception", "trn_pytorch", "", marks=pytest.mark.slow),
         pytest.param("inception_v3_trn", "tsn_pytorch", "", marks=pytest.mark.slow),
     ],
 )

@@ -46,6 +46,7 @@ def test_taps_can_be_chosen():
         small(create_eco, taps=["stage3"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_width_is_the_square_of_the_cost(builder):
     def parameters(width):
@@ -83,6 +84,7 @@ def c3d_file(c3d, request, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_eco_starts_from_c3d(c3d, c3d_file):
     """ECO-Lite's first convolution gets 96 of 128 input channels of C3D's; ECO's keeps its own. The rest is copied."""
     lite = create_eco_lite(num_classes=5, c3d_weights=c3d_file).head.net.state_dict()
@@ -97,6 +99,7 @@ def test_eco_starts_from_c3d(c3d, c3d_file):
         assert len(rest) == len(state) - 2
 
 
+@pytest.mark.slow
 def test_other_files_are_refused(c3d_file, tmp_path):
     with pytest.raises(WeightsError, match=r"do not fit .*: they are for width=1.0 and at most 128 channels"):
         create_eco_lite(num_classes=5, width=0.5, c3d_weights=c3d_file)

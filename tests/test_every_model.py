@@ -207,6 +207,7 @@ def test_the_order_of_segments_matters_where_it_should(case):
         assert difference > 1e-3
 
 
+@pytest.mark.slow
 @every_model_a_few_quickly
 @torch.no_grad()
 def test_torch_export(case):
@@ -215,6 +216,7 @@ def test_torch_export(case):
     torch.testing.assert_close(exported(clips), model(clips), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @every_model_a_few_quickly
 @torch.no_grad()
 def test_torch_compile_takes_it_whole(case):

@@ -74,7 +74,7 @@ def test_hmdb51_reads_its_splits(classes, tmp_path):
     assert numbers_of(sample) == segment_indices(40, 8).flatten().tolist()
 
 
-WORKERS = ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+WORKERS = ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))]
 
 
 @pytest.mark.parametrize("method", WORKERS)

@@ -57,7 +57,7 @@ def test_wrong_words_are_refused():
 
 
 @needs_demo
-@pytest.mark.parametrize("pretrained", [True, "in1k", f"{DEMO}.in1k"])
+@pytest.mark.parametrize("pretrained", [True, pytest.param("in1k", marks=pytest.mark.slow), f"{DEMO}.in1k"])
 def test_pretrained_models(pretrained):
     model = hub.tsn_efficientnet_lite0(pretrained=pretrained)
     assert not model.training
@@ -66,7 +66,7 @@ def test_pretrained_models(pretrained):
 
 
 @needs_demo
-@pytest.mark.parametrize("word", ["num_classes", "model_num_class"])
+@pytest.mark.parametrize("word", [pytest.param("num_classes", marks=pytest.mark.slow), "model_num_class"])
 def test_another_number_of_classes_is_reported(word, caplog):
     model = hub.tsn_efficientnet_lite0(pretrained=True, **{word: 7})
     assert model(CLIP).shape == (1, 7)
@@ -123,6 +123,7 @@ print(type(model).__name__, model.num_segments)
 """
 
 
+@pytest.mark.slow
 def test_torch_hub_lists_helps_and_loads(tmp_path):
     """On a hub folder that is filled already, and on a checkout."""
     folder = tmp_path / "hub"

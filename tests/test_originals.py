@@ -180,7 +180,9 @@ def test_float64(name):
     check(name, torch.float64, tolerance=1e-9)
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == QUICK[0] else pytest.mark.slow) for name in ORIGINALS]
+)
 def test_a_file_as_the_original_wrote_it_loads_by_its_path_alone(name, tmp_path, caplog):
     original, recorded = ORIGINALS[name], read(name)
     with torch.device("meta"):

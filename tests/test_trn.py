@@ -69,6 +69,7 @@ def test_eval_in_float32_is_within_a_hundred_thousandth():
     torch.testing.assert_close(made(maps()), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_two_thousand_draws_of_the_original_rule_converge_to_it():
     made = head()

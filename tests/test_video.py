@@ -96,6 +96,7 @@ def test_mpeg4_with_b_frames_in_avi(tmp_path):
     assert read_numbers(video.frames_at(ORDER)) == ORDER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 0])
 def test_decoder_threads_change_nothing(bikes, threads):
     wanted = [249, 3, 77, 78, 136, 137, 200]

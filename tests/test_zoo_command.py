@@ -166,6 +166,7 @@ def test_what_cannot_be_converted_is_told(original, tmp_path):
     assert not (tmp_path / "a.safetensors").exists()
 
 
+@pytest.mark.slow
 @needs_demo
 def test_weights_of_the_zoo_become_a_file(tmp_path):
     run("zoo", "convert", DEMO, tmp_path / "demo.safetensors")
