@@ -59,7 +59,7 @@ _HOMES = {
     "recognize": "pv_sparse.recognition",
     "register": "pv_sparse.plugin",
     "registered": "pv_sparse.plugin",
-    "save_model": "pv_sparse.zoo.loading",
+    "save_model": "pv_sparse.zoo.saving",
     "segment_indices": "pv_sparse.data.segments",
     "sparse_decoding": "pv_sparse.data.factories",
     "unregister": "pv_sparse.plugin",

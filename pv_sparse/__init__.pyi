@@ -43,7 +43,7 @@ from pv_sparse.transforms import ThreeCrop as ThreeCrop
 from pv_sparse.transforms import create_sparse_video_transform as create_sparse_video_transform
 from pv_sparse.transforms import fold_views as fold_views
 from pv_sparse.zoo.loading import load_model as load_model
-from pv_sparse.zoo.loading import save_model as save_model
+from pv_sparse.zoo.saving import save_model as save_model
 from pv_sparse.zoo.weights import Weights as Weights
 from pv_sparse.zoo.weights import get_weights as get_weights
 from pv_sparse.zoo.weights import list_weights as list_weights

@@ -74,7 +74,8 @@ def verify(names: Sequence[str]) -> int:
 
 def convert(source: str, output: str, categories: str | None) -> None:
     """Write a file of ours: tensors under our names, build and categories."""
-    from pv_sparse.zoo.loading import check_output, load_model, save_model
+    from pv_sparse.zoo.loading import load_model
+    from pv_sparse.zoo.saving import check_output, save_model
 
     check_output(output)
     weights = _find(source)

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from portalocker import LockException
 
 from pv_sparse import WeightsError
-from pv_sparse.zoo import transfer
+from pv_sparse.zoo import http_transfer
 from pv_sparse.zoo.addresses import file_name_of, hash_in_name
 from pv_sparse.zoo.download import download
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 12_000  # 3 MB, more than one chunk
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "model-1a2b3c4d.pth"
-TRIES = len(transfer.DELAYS_SECONDS) + 1
+TRIES = len(http_transfer.DELAYS_SECONDS) + 1
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(transfer, "DELAYS_SECONDS", (0,) * (TRIES - 1))
-    monkeypatch.setattr(transfer, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(http_transfer, "DELAYS_SECONDS", (0,) * (TRIES - 1))
+    monkeypatch.setattr(http_transfer, "SILENCE_SECONDS", 0.3)
 
 
 def bring(server, folder: Path, name: str = NAME, sha256: str | None = SHA256, **options) -> Path:
@@ -161,7 +161,7 @@ def test_a_server_that_knows_no_ranges(server, tmp_path):
 def test_nothing_is_left_to_come(server, tmp_path, beginning):
     """All was here already but for its name; or more than all, of another file."""
     (tmp_path / f"{NAME}.part").write_bytes(beginning)
-    note = {"url": transfer._digest(server.url(NAME)), "total": len(CONTENT), "validator": ""}
+    note = {"url": http_transfer._digest(server.url(NAME)), "total": len(CONTENT), "validator": ""}
     (tmp_path / f"{NAME}.part.json").write_text(json.dumps(note))
     assert bring(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == (1 if beginning == CONTENT else 2)
@@ -372,7 +372,7 @@ def test_a_disk_that_is_too_small_is_told_before(server, small_disk):
 
 def test_a_disk_that_runs_full_is_told(server, small_disk, monkeypatch):
     """As where others fill it meanwhile."""
-    monkeypatch.setattr(transfer, "_check_space", lambda part, wanted: None)
+    monkeypatch.setattr(http_transfer, "_check_space", lambda part, wanted: None)
     with pytest.raises(
         WeightsError, match=r"the disk of .* is full, model-1a2b3c4d\.pth is not whole: make room and try"
     ):

@@ -14,7 +14,7 @@ import torch
 from file_server import Fault, FileServer
 
 from pv_sparse import WeightsError, create_tsn, get_weights, load_model, save_model
-from pv_sparse.zoo import files, transfer
+from pv_sparse.zoo import files, http_transfer
 from pv_sparse.zoo.loading import find_weights
 
 CONTENT = b"PK\x03\x04tensors!" * 1000
@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(files.HOME, str(tmp_path / "home"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(transfer, "DELAYS_SECONDS", ())
+    monkeypatch.setattr(http_transfer, "DELAYS_SECONDS", ())
     return tmp_path / "home" / "weights"
 
 

@@ -26,6 +26,7 @@ LEVELS = (
         "zoo.addresses",
         "zoo.file_kinds",
         "zoo.download",
+        "zoo.http_transfer",
         "zoo.transfer",
         "zoo.files",
         "zoo.weights",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, demo_video
 
+from pv_sparse.zoo.loading import find_weights
+
 README = (REPOSITORY / "README.md").read_text()
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -89,6 +91,7 @@ def test_a_pretrained_model_is_tuned(class_folders):
     losses = [float(line.split()[1]) for line in run_block(class_folders, block).splitlines()]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
+    assert find_weights(class_folders / "mine.safetensors").categories == ("others", "street")
 
 
 def test_the_commands_exist():

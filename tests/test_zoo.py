@@ -347,6 +347,35 @@ def test_arguments_that_say_the_wrong_thing(saved, arguments, words):
         load_model(saved[0], **arguments)
 
 
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"builder": "eval", "arguments": {"num_classes": 3}}, "its builder 'eval' is none of create_tsn,"),
+        ("no JSON", "its record is damaged"),
+    ],
+)
+def test_records_that_make_no_sense(tmp_path, record, words):
+    path = tmp_path / "odd.safetensors"
+    text = (
+        record
+        if isinstance(record, str)
+        else json.dumps({"build": record, "sampler": {}, "input": {}, "categories": []})
+    )
+    save_file({"head.fc.bias": torch.zeros(3)}, path, metadata={"pv_sparse": text})
+    with pytest.raises(WeightsError, match=words):
+        load_model(path)
+
+
+def test_a_file_makes_no_other_be_fetched(tmp_path):
+    """What its model once started from is not looked for again."""
+    model = create_tsn(num_classes=3, backbone="tiny")
+    arguments = {"num_classes": 3, "backbone": "tiny", "backbone_weights": "https://example.org/some.pth"}
+    save_model(
+        model, tmp_path / "a.safetensors", small_weights(build={"builder": "create_tsn", "arguments": arguments})
+    )
+    assert torch.equal(load_model(tmp_path / "a.safetensors").head.fc.weight, model.head.fc.weight)
+
+
 def test_a_record_without_a_file_is_told():
     with pytest.raises(WeightsError, match="the record of small names no file"):
         load_model(small_weights())

@@ -80,7 +80,7 @@ def _first_that_serves(
 ) -> Path:
     if destination.is_file() and not _difference(destination, sha256, size):
         return destination  # of the process that held the lock before
-    from pv_sparse.zoo.transfer import forget
+    from pv_sparse.zoo.http_transfer import forget
 
     part = destination.with_name(f"{destination.name}.part")
     faults = []
@@ -101,7 +101,8 @@ def _first_that_serves(
 
 def _transfer_verified(url: str, part: Path, sha256: str | None, size: int | None, progress: bool) -> None:
     """What was resumed and is wrong may have begun as another file: then once more, from the start."""
-    from pv_sparse.zoo.transfer import forget, transfer
+    from pv_sparse.zoo.http_transfer import forget
+    from pv_sparse.zoo.transfer import transfer
 
     was_begun = part.is_file()
     transfer(url, part, progress, is_checked=sha256 is not None)

@@ -1,17 +1,14 @@
-"""From a name or a file to a model, and from a model to a file that can be loaded by its path."""
+"""From a name, a file or an address to a model."""
 
 import json
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from pv_sparse.errors import WeightsError
@@ -44,6 +41,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
         C3DResNet18,
     )
 }
+STARTS = ("backbone_weights", "c3d_weights")
 METADATA_KEY = "pv_sparse"
 # What a number of classes decides the shape of, in every head.
 CLASSIFIER = re.compile(r"^(?!.*backbone\.)(.*\.)?(fc|classify)\.")
@@ -85,48 +83,12 @@ def load_model(
     if num_classes in (None, weights.num_classes):
         state = _under_our_keys(state, weights, model.state_dict())
     else:
-        published = _shapes(weights, build_arguments)
+        published = shapes(weights, build_arguments)
         state = _with_own_classifier(_under_our_keys(state, weights, published, CLASSIFIER), model.state_dict())
         _report_new_classifier(weights, num_classes)
     constants = {key: tensor for key, tensor in model.state_dict().items() if DERIVED.search(key)}
     load_exactly(model, constants | state, weights.name, weights.build["builder"])
     return model.eval().to(device=device, dtype=dtype)
-
-
-def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
-    """Write tensors and record into one `.safetensors` file, from which `load_model(path)` builds the model again.
-
-    The file appears whole or not at all.
-
-    Args:
-        model: of `weights.build`, with its tensors.
-        path: of the new file, ending in `.safetensors`; an existing one is replaced.
-        weights: how the model is built and fed, with the categories it was trained on. For a model that was tuned to
-            other classes that is `weights.with_categories(names)`.
-
-    Raises:
-        ValueError: another ending; a build that a file cannot tell, as of a module for a backbone.
-        FileNotFoundError: there is no such folder.
-        WeightsError: the model is not what the record builds.
-    """
-    path = check_output(path)
-    record = json.dumps(_plain_record(weights))
-    _check_fit(model, weights)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-        save_file(tensors, part, metadata={METADATA_KEY: record})
-        os.replace(part, path)
-
-
-def check_output(path: str | Path) -> Path:
-    """The path of a file that `save_model` can write; else the errors it names."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path={str(path)!r} is not allowed: its name must end in .safetensors")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}")
-    return path
 
 
 def find_weights(name_or_path: str | Path, progress: bool = True) -> Weights:
@@ -154,33 +116,23 @@ def build_model(
     """The model that these weights fill, with random ones."""
     if weights.unsupported:
         raise WeightsError(f"{weights.name} cannot be loaded: {weights.unsupported}")
+    if weights.build["builder"] not in BUILDERS:
+        raise WeightsError(f"{weights.name}: its builder {weights.build['builder']!r} is none of {', '.join(BUILDERS)}")
     given = in_our_words("build_model", build_arguments or {})
     if "num_classes" in given:
         raise TypeError("build_arguments may not hold a number of classes: give num_classes=")
-    arguments = {**weights.build["arguments"], **given}
+    # What a model once started from is in its file by now, and no file may make others be fetched.
+    recorded = {word: value for word, value in weights.build["arguments"].items() if word not in STARTS}
+    arguments = {**recorded, **given}
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     return BUILDERS[weights.build["builder"]](**arguments)
 
 
-def _plain_record(weights: Weights) -> dict[str, Any]:
-    """What goes into a file: of the file that it was, nothing."""
-    if any(isinstance(value, nn.Module) for value in weights.build["arguments"].values()):
-        raise ValueError("the build has a module among its arguments: a file can only name a backbone")
-    record = weights.as_record() | {"origin": {**weights.origin, "converter": None}}
-    del record["file"]
-    return record
-
-
-def _check_fit(model: nn.Module, weights: Weights) -> None:
-    wanted = {key: tensor.shape for key, tensor in _shapes(weights).items()}
-    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    differing = [key for key in {**wanted, **own} if wanted.get(key) != own.get(key)]
-    if differing:
-        raise WeightsError(
-            f"the model is not what the record builds: {len(differing)} tensors differ (such as {differing[0]}); for "
-            "other classes give weights.with_categories(names), for another build replace(weights, build=...)"
-        )
+def shapes(weights: Weights, build_arguments: Mapping[str, Any] | None = None) -> StateDict:
+    """The state dict of the model as published, on the meta device."""
+    with torch.device("meta"):
+        return build_model(weights, None, build_arguments).state_dict()
 
 
 def _record_of(path: Path, name: str) -> Weights:
@@ -198,13 +150,10 @@ def _own_record(path: Path) -> dict[str, Any] | None:
             metadata: dict[str, str] = content.metadata() or {}
     except SafetensorError as error:
         raise WeightsError(f"{path}: it is not a .safetensors file, or it is damaged ({error})") from error
-    return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
-
-
-def _shapes(weights: Weights, build_arguments: Mapping[str, Any] | None = None) -> StateDict:
-    """The state dict of the model as published, on the meta device."""
-    with torch.device("meta"):
-        return build_model(weights, None, build_arguments).state_dict()
+    try:
+        return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
+    except ValueError as error:
+        raise WeightsError(f"{path}: its record is damaged ({error})") from error
 
 
 def _under_our_keys(

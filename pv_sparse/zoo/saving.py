@@ -1,0 +1,70 @@
+"""From a model to one file that has its tensors and its record, from which `load_model` builds it again."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from pv_sparse.errors import WeightsError
+from pv_sparse.zoo.loading import METADATA_KEY, shapes
+from pv_sparse.zoo.weights import Weights
+
+
+def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
+    """Write tensors and record into one `.safetensors` file, from which `load_model(path)` builds the model again.
+
+    The file appears whole or not at all.
+
+    Args:
+        model: of `weights.build`, with its tensors.
+        path: of the new file, ending in `.safetensors`; an existing one is replaced.
+        weights: how the model is built and fed, with the categories it was trained on. For a model that was tuned to
+            other classes that is `weights.with_categories(names)`.
+
+    Raises:
+        ValueError: another ending; a build that a file cannot tell, as of a module for a backbone.
+        FileNotFoundError: there is no such folder.
+        WeightsError: the model is not what the record builds.
+    """
+    path = check_output(path)
+    record = json.dumps(_plain_record(weights))
+    _check_fit(model, weights)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+        save_file(tensors, part, metadata={METADATA_KEY: record})
+        os.replace(part, path)
+
+
+def check_output(path: str | Path) -> Path:
+    """The path of a file that `save_model` can write; else the errors it names."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path={str(path)!r} is not allowed: its name must end in .safetensors")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.absolute().parent}")
+    return path
+
+
+def _plain_record(weights: Weights) -> dict[str, Any]:
+    """What goes into a file: of the file that it was, nothing."""
+    if any(isinstance(value, nn.Module) for value in weights.build["arguments"].values()):
+        raise ValueError("the build has a module among its arguments: a file can only name a backbone")
+    record = weights.as_record() | {"origin": {**weights.origin, "converter": None}}
+    del record["file"]
+    return record
+
+
+def _check_fit(model: nn.Module, weights: Weights) -> None:
+    wanted = {key: tensor.shape for key, tensor in shapes(weights).items()}
+    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    differing = [key for key in {**wanted, **own} if wanted.get(key) != own.get(key)]
+    if differing:
+        raise WeightsError(
+            f"the model is not what the record builds: {len(differing)} tensors differ (such as {differing[0]}); for "
+            "other classes give weights.with_categories(names), for another build replace(weights, build=...)"
+        )
