@@ -1,8 +1,8 @@
 """What a checkpoint of an original holds, read from the names and shapes of its tensors.
 
-What those do not show cannot be known: BN-Inception with temporal shift (TSM) looks like a TSN.
-
-The originals save neither the family nor the number of classes or segments.
+The originals save neither the family nor the number of classes or segments. What names and shapes do not show cannot be
+known, unless the file says it in words: BN-Inception with temporal shift (TSM), C2D and ResNets of the Caffe style look
+like the TSNs that are here.
 """
 
 import re
