@@ -33,7 +33,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
 }
 REGISTRIES = (("slowfast.models.build", "MODEL_REGISTRY"), ("slowfast.datasets.build", "DATASET_REGISTRY"))
-FIXED_SEGMENTS = ("create_trn", "create_eco", "create_eco_lite")
 Entry = tuple[Any, str, Callable[..., Any]]  # registry, name, what it makes
 
 
@@ -130,7 +129,7 @@ def _model_makers() -> Iterator[tuple[str, Callable[[Any], nn.Module]]]:
 def _maker(weights: Weights, is_pretrained: bool) -> Callable[[Any], nn.Module]:
     def make(cfg: Any) -> nn.Module:
         arguments = {"dropout": cfg.MODEL.DROPOUT_RATE}
-        if weights.build["builder"] in FIXED_SEGMENTS:
+        if "num_segments" in weights.build["arguments"]:  # the others take any number
             arguments["num_segments"] = cfg.DATA.NUM_FRAMES
         make_net = load_model if is_pretrained else build_model
         net = make_net(weights, cfg.MODEL.NUM_CLASSES, build_arguments=arguments)

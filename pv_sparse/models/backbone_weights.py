@@ -134,10 +134,8 @@ def _imagenet_state(name: str, backbone: Backbone) -> StateDict:
 
 def _zoo_state(name: str, backbone: Backbone, zoo_name: str) -> StateDict:
     weights = get_weights(zoo_name)
-    builder, arguments = weights.build["builder"], weights.build["arguments"]
-    other = arguments.get(
-        "backbone", "bn_inception" if builder.startswith("create_eco") else "none that 2-D heads read"
-    )
+    default = "bn_inception" if weights.family == "eco" else "none that 2-D heads read"
+    other = weights.build["arguments"].get("backbone", default)
     if other != name:
         raise WeightsError(f"backbone_weights={zoo_name!r} are those of the backbone {other}, not of {name}")
     state = read_state_dict(require(weights.file, weights.name))

@@ -141,17 +141,12 @@ def _mmaction2(our_keys: Collection[str], their_keys: Collection[str]) -> dict[s
 def _bare_caffe(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """A file of BN-Inception, or of this Inception-V3, alone."""
     head = _classifier(their_keys, "fc.", "last_linear.", "top_cls_fc.")
-    return {
-        key: caffe_layer(_renamed(key, {"backbone.": "", "head.fc.": head}), our_keys)
-        if key.startswith("backbone.")
-        else _renamed(key, {"head.fc.": head})
-        for key in our_keys
-    }
+    return _wrapped(our_keys, {"head.fc.": head}, home="")
 
 
 def _torchvision(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
     """A ResNet of torchvision alone."""
-    return {key: _renamed(key, {"backbone.": "", "head.fc.": "fc."}) for key in our_keys}
+    return _wrapped(our_keys, {"head.fc.": "fc."}, home="")
 
 
 def _efficientnet_lite0(our_keys: Collection[str], their_keys: Collection[str]) -> dict[str, str]:
@@ -171,9 +166,9 @@ def _efficientnet_lite0(our_keys: Collection[str], their_keys: Collection[str]) 
 # Their parts
 
 
-def _wrapped(our_keys: Collection[str], prefixes: Prefixes) -> dict[str, str]:
-    """The layout of tsn-pytorch and its descendants: the 2-D network in `base_model`."""
-    network = {"backbone.": "base_model.", "backbone.net.": "base_model."}
+def _wrapped(our_keys: Collection[str], prefixes: Prefixes, home: str = "base_model.") -> dict[str, str]:
+    """The 2-D network in `home`: tsn-pytorch's and its descendants' is `base_model.`, that of a network alone empty."""
+    network = {"backbone.": home, "backbone.net.": home}
     return {
         key: caffe_layer(_renamed(key, network), our_keys) if key.startswith("backbone.") else _renamed(key, prefixes)
         for key in our_keys

@@ -98,10 +98,11 @@ def _reason(path: Path, error: Exception) -> str:
             "alone, as .safetensors; or, where that is a class that only holds values, allow it, and it alone, with "
             "torch.serialization.add_safe_globals"
         )
-    if "Unsupported operand" in str(error) and pickle_protocol(path) not in (None, 2):
+    protocol = pickle_protocol(path) if "Unsupported operand" in str(error) else None
+    if protocol not in (None, 2):
         return (
-            f"it is pickled by protocol {pickle_protocol(path)}, of which torch does not read all safely: save it "
-            "again with torch.save, which takes 2"
+            f"it is pickled by protocol {protocol}, of which torch does not read all safely: save it again with "
+            "torch.save, which takes 2"
         )
     if is_web_page(path):
         return "it is a web page, which was saved in place of the file: remove it, and get the file again"

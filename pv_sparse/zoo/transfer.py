@@ -64,15 +64,7 @@ class FileHandler(PathHandler):
         return ["file://"]
 
     def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool, is_checked: bool) -> str:
-        source = local_path(path)
-        forget(part)
-        try:
-            content = source.open("rb")
-        except OSError as error:
-            raise WeightsError(f"{path}: it cannot be read ({one_line(error)})") from error
-        with content, part.open("wb") as out:
-            shutil.copyfileobj(content, out, CHUNK_BYTES)
-        return str(part)
+        return _copied(local_path(path), part, path)
 
 
 class HubHandler(PathHandler):
@@ -82,10 +74,19 @@ class HubHandler(PathHandler):
         return ["hf://"]
 
     def _get_local_path(self, path: str, force: bool = False, *, part: Path, progress: bool, is_checked: bool) -> str:
-        source = hub_file(path)
-        forget(part)
-        shutil.copyfile(source, part)
-        return str(part)
+        return _copied(hub_file(path), part, path)
+
+
+def _copied(source: Path, part: Path, address: str) -> str:
+    """What cannot be read is the address's fault, what cannot be written is not."""
+    forget(part)
+    try:
+        content = source.open("rb")
+    except OSError as error:
+        raise WeightsError(f"{address}: it cannot be read ({one_line(error)})") from error
+    with content, part.open("wb") as out:
+        shutil.copyfileobj(content, out, CHUNK_BYTES)
+    return str(part)
 
 
 PATHS = PathManager()
