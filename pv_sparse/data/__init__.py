@@ -8,6 +8,7 @@ import importlib
 _HOMES = {
     "annotations": (
         "VideoList",
+        "frame_folders_of",
         "read_class_folders",
         "read_hmdb51_split",
         "read_kinetics_csv",
@@ -28,6 +29,7 @@ _HOMES = {
     ),
     "frame_datasets": ("Charades", "SSv2"),
     "frame_folder": ("FrameFolder",),
+    "label_tables": ("read_label_table",),
     "path_handler": ("SparseVideoPathHandler",),
     "segments": ("segment_indices",),
     "video": ("SparseVideo",),

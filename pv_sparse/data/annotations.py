@@ -28,11 +28,12 @@ class VideoList:
 
     Attributes:
         samples: (path, info) of each; info has `label`, the class number, where the list tells it.
-        classes: names of the classes in the order of their numbers; empty where the list does not name them.
+        classes: names of the classes in the order of their numbers; of several tasks, a dict; empty where the list does
+            not name them.
     """
 
     samples: list[tuple[str, dict[str, Any]]]
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -165,6 +166,11 @@ def read_videos(path: StrPath) -> VideoList:
         return read_class_folders(path)
     first = next(_lines(path), (0, ""))[1]
     return read_kinetics_csv(path) if "youtube_id" in first else read_path_list(path)
+
+
+def frame_folders_of(videos: VideoList) -> VideoList:
+    """The same list for folders of pictures, which are named like the videos without their suffix (`pv-sparse flow`)."""
+    return VideoList([(str(Path(path).with_suffix("")), info) for path, info in videos.samples], videos.classes)
 
 
 def _lines(path: StrPath) -> Iterator[tuple[int, str]]:

@@ -11,6 +11,7 @@ from pv_sparse.transforms.difference import TemporalDifference
 from pv_sparse.transforms.evaluation import EvaluationTransform
 from pv_sparse.transforms.factory import create_sparse_video_transform
 from pv_sparse.transforms.flipping import RandomClipFlip, flip_clip
+from pv_sparse.transforms.label_flipping import LABEL_FLIPS, RandomLabelFlip
 from pv_sparse.transforms.normalization import NORMALIZATIONS, Normalization, NormalizeClip
 from pv_sparse.transforms.segments import ConcatSegments, SegmentSubsample
 from pv_sparse.transforms.views import TenCrop, ThreeCrop, fold_views
@@ -18,11 +19,13 @@ from pv_sparse.transforms.views import TenCrop, ThreeCrop, fold_views
 __all__ = [
     "ConcatSegments",
     "EvaluationTransform",
+    "LABEL_FLIPS",
     "MultiScaleCrop",
     "NORMALIZATIONS",
     "Normalization",
     "NormalizeClip",
     "RandomClipFlip",
+    "RandomLabelFlip",
     "SegmentSubsample",
     "TemporalDifference",
     "TenCrop",
