@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/trn_head.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/train.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -43,6 +44,18 @@ class OneLineErrors(click.Group):
             if ctx.meta.get(DEBUG):
                 raise
             raise click.ClickException(one_line(error)) from error
+
+
+@contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Around an import: what is not installed is told with the extra that has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "pv_sparse":
+            raise
+        raise click.ClickException(f'{missing} is not installed: pip install "pv-sparse[{name}]"') from error
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,6 +144,39 @@ def flow(
 
     failed = run(videos, output, FlowOptions(method, parse_size(size), bound, warped, rgb), jobs)
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE...]")
+@click.option("--show", is_flag=True, help="Print the configuration, and do nothing.")
+@debug_option
+def train(overrides: tuple[str, ...], show: bool) -> None:
+    """Train a model; the same command again goes on with a run that was broken off.
+
+    Settings are those of configs/train.yaml, changed by overrides: experiment=tsn_k400_r50 data.root=videos
+    optim.lr=0.01 out=DIR. Everything is written into DIR: checkpoints, the model in one file, a report. Needs
+    pip install "pv-sparse[train]".
+    """
+    with needs_extra("train"):
+        from pv_sparse.train_command import run
+
+    run(overrides, show)
+
+
+@main.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE...]")
+@debug_option
+def evaluate(overrides: tuple[str, ...]) -> None:
+    """Test weights on labelled videos by a published protocol, or fuse the scores of several such tests.
+
+    Settings are those of configs/evaluate.yaml, changed by overrides: weights=NAME_OR_FILE videos=DIR_OR_LIST
+    protocol=tsn_25x10 out=DIR; or scores=[a/scores.npz,b/scores.npz] fusion_weights=[1,1.5] out=DIR. Needs
+    pip install "pv-sparse[train]".
+    """
+    with needs_extra("train"):
+        from pv_sparse.evaluate_command import run
+
+    run(overrides)
 
 
 @main.command()

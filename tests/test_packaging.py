@@ -121,13 +121,13 @@ def test_a_source_archive_holds_what_a_wheel_needs(checkout, tmp_path):
 def test_a_folder_that_is_gone_is_told(tmp_path):
     from pv_sparse.resources import resource_dir
 
-    with pytest.raises(FileNotFoundError, match=r"the folder recipes/ of pv_sparse is missing .*: install the package"):
-        resource_dir("recipes")
+    with pytest.raises(FileNotFoundError, match=r"the folder nowhere/ of pv_sparse is missing .*: install the package"):
+        resource_dir("nowhere")
 
 
 def test_the_parts_that_the_project_is_made_of():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
-    extras = {"train", "flow", "study", "batch", "ray", "app", "export", "hf", "timm", "demo", "dev"}
+    extras = {"train", "slurm", "flow", "study", "batch", "ray", "app", "export", "hf", "timm", "demo", "dev"}
     assert set(project["optional-dependencies"]) == extras
     assert not [text for text in project["dependencies"] if "<" in text]

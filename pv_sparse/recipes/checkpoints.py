@@ -1,0 +1,133 @@
+"""Checkpoints that are whole or not there, and the callback that decides when to write them."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
+
+from pv_sparse.errors import PvSparseError
+from pv_sparse.recipes.whole_files import whole_file
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Files get their name when they are whole and on the disk: a process may be killed at any time.
+
+    Raises:
+        PvSparseError: the disk is full, or another fault of the system; the file that was there before is still there.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with whole_file(path) as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+            raise PvSparseError(_told(path, error)) from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Tensors and plain values only."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+class LastAndBest(Checkpoint):
+    """Writes `last.ckpt`, to go on from, and `best.ckpt`, with the best figure so far.
+
+    `last.ckpt` is written every so many optimizer steps, between two of them, and after each epoch with its validation.
+
+    Args:
+        folder: for both.
+        every_steps: optimizer steps between two; 0 writes after epochs only.
+        monitor: the figure that is the higher the better; without it the best is the last.
+    """
+
+    def __init__(self, folder: Path, every_steps: int = 0, monitor: str = "val/top1"):
+        super().__init__()
+        self.folder, self.every_steps, self.monitor = folder, every_steps, monitor
+        self._best: float | None = None
+        self._last_is_best = False
+        self._saved_at = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        is_due = self.every_steps > 0 and step % self.every_steps == 0 and step != self._saved_at
+        # After an epoch's last batch comes its validation, and then the checkpoint that has both.
+        if is_due and not trainer.is_last_batch:
+            self._last_is_best = False
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figure = trainer.callback_metrics.get(self.monitor)
+        self._last_is_best = figure is None or self._best is None or float(figure) > self._best
+        if self._last_is_best and figure is not None:
+            self._best = float(figure)
+        self._save(trainer)
+        self._keep_best()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best, "last_is_best": self._last_is_best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best, self._last_is_best = state_dict["best"], state_dict["last_is_best"]
+        self._keep_best()  # the run may have been killed between the two files
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_at = trainer.global_step
+        trainer.save_checkpoint(self.folder / LAST)
+
+    @rank_zero_only
+    def _keep_best(self) -> None:
+        if self._last_is_best:
+            _link(self.folder / LAST, self.folder / BEST)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of `pv-sparse train`.
+
+    Raises:
+        PvSparseError: a file that is none, or damaged.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise PvSparseError(f"{path}: it is no checkpoint of pv-sparse train, or it is damaged") from error
+    if not isinstance(content, dict) or "loops" not in content:
+        raise PvSparseError(f"{path}: it is no checkpoint of pv-sparse train")
+    return content
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same file: the first name's next file is a new one. A copy where the disk has no links."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copyfile(source, part)
+    part.replace(target)
+
+
+def _told(path: Path, error: Exception) -> str:
+    kept = f"{path.name} of before is kept" if path.exists() else "there is none of before"
+    cause = "the disk is full" if _is_full_disk(error) else " ".join(str(error).split())
+    return f"{path}: the checkpoint cannot be written: {cause}; {kept}"
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Or comes of one: torch's writer fails once more as it closes the file."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

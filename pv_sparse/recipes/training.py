@@ -1,0 +1,74 @@
+"""`train`: a configuration run to its end, going on where it was broken off."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer, seed_everything
+from omegaconf import DictConfig
+
+from pv_sparse.errors import PvSparseError
+from pv_sparse.recipes.building import Recipe, build
+from pv_sparse.recipes.checkpoints import read_checkpoint
+from pv_sparse.recipes.finishing import finish
+from pv_sparse.recipes.module import NotFiniteError, RecognitionModule
+from pv_sparse.recipes.run_folder import RunFolder
+from pv_sparse.recipes.trainers import create_module, create_trainer, find_batch_size
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Train, evaluate the best weights, and write everything into the folder `out`.
+
+    * `config.yaml`, `checkpoints/last.ckpt` and `best.ckpt`, `history.csv`, `tensorboard/`;
+    * `model.safetensors`: the best weights, for `load_model`, `recognize` and `evaluate`;
+    * `report/`: see `write_report`.
+
+    Args:
+        config: composed of `configs/train.yaml`.
+
+    Returns:
+        The figures of the last evaluation, as fractions.
+
+    Raises:
+        PvSparseError, OSError, ValueError, TypeError: in one line, what does not fit or went wrong.
+    """
+    folder = RunFolder(Path(config.out))
+    goes_on = folder.begin(config)
+    seed_everything(config.seed, verbose=False)
+    recipe = build(config)
+    if config.data.batch_size == "auto":
+        recipe.data.batch_size = find_batch_size(config, recipe)
+    trainer = create_trainer(config, recipe, folder)
+    module = create_module(config, recipe, trainer)
+    if goes_on:
+        check_same_model(folder.last, module)
+    _fit(config, recipe, module, trainer, folder, goes_on)
+    return finish(config, recipe, module, trainer, folder)
+
+
+def check_same_model(path: Path, module: RecognitionModule) -> None:
+    """That a checkpoint is of this model; `PvSparseError` says how it differs."""
+    state, own = read_checkpoint(path)["state_dict"], module.state_dict()
+    shapes, wanted = ({key: tuple(tensor.shape) for key, tensor in given.items()} for given in (state, own))
+    differing = [key for key in dict.fromkeys([*wanted, *shapes]) if shapes.get(key) != wanted.get(key)]
+    if differing:
+        key = differing[0].removeprefix("model.")
+        raise PvSparseError(
+            f"{path} is a checkpoint of another model: {len(differing)} tensors differ, such as {key} with "
+            f"{shapes.get(differing[0], 'nothing')} in place of {wanted.get(differing[0], 'nothing')}"
+        )
+
+
+def _fit(
+    config: DictConfig,
+    recipe: Recipe,
+    module: RecognitionModule,
+    trainer: Trainer,
+    folder: RunFolder,
+    goes_on: bool,
+) -> None:
+    try:
+        trainer.fit(module, recipe.data, ckpt_path=folder.last if goes_on else None)
+    except NotFiniteError as error:
+        kept = f"{folder.last} is of before" if folder.last.exists() else "no checkpoint was written before"
+        raise PvSparseError(
+            f"{error}: {kept}; try an optim.lr below {config.optim.lr}, or trainer.gradient_clip_val"
+        ) from error
