@@ -232,3 +232,13 @@ def test_demand_9_small_frames_of_bytes(videos):
 def test_what_is_not_allowed_is_told(videos, arguments, words):
     with pytest.raises(ValueError, match=words):
         SparseVideoDataset(**{"labeled_video_paths": videos, "clip_sampler": SegmentClipSampler(2), **arguments})
+
+
+def test_recipes_of_the_host_set_the_epoch_through_the_sampler(tmp_path):
+    """They pass a class of sampler, and ask the data set for the sampler it made of it."""
+    path = str(write_index_video(tmp_path / "a.mp4", 60))
+    sampler = SegmentClipSampler(4, rule="random")
+    dataset = SparseVideoDataset([(path, {"label": 0})], sampler, video_sampler=DistributedSampler)
+    first = dataset[0]["frame_indices"].tolist()
+    dataset.video_sampler.set_epoch(3)
+    assert dataset[0]["frame_indices"].tolist() != first

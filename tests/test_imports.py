@@ -61,7 +61,20 @@ HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
     "pv_sparse.zoo.transfer",  # huggingface_hub
 }
 HOME_OF_TRAINING = "pv_sparse.recipes."  # lightning, torchmetrics, hydra, omegaconf, matplotlib, submitit
-EXTRAS = {"lightning", "torchmetrics", "hydra", "submitit", "matplotlib", "cv2", "ray", "pyarrow", "onnx", "timm", "fastapi", "huggingface_hub"}
+EXTRAS = {
+    "lightning",
+    "torchmetrics",
+    "hydra",
+    "submitit",
+    "matplotlib",
+    "cv2",
+    "ray",
+    "pyarrow",
+    "onnx",
+    "timm",
+    "fastapi",
+    "huggingface_hub",
+}
 
 
 def imported_names(path: Path) -> Iterator[str]:

@@ -21,6 +21,9 @@ assert pv_sparse.list_weights(), "the zoo is empty"
 assert len(pv_sparse.get_weights("tsn_efficientnet_lite0.in1k").categories) == 1000
 assert (resource_dir("configs") / "model" / "tsn_resnet50.yaml").is_file()
 import pytorchvideo.transforms
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+assert "PvSparseSearchPath" in str(Plugins.instance().discover(SearchPathPlugin))
 print(pv_sparse.__file__, resource_dir("model_zoo"), resource_dir("configs"), sep="\\n")
 """
 
@@ -85,7 +88,11 @@ def probe(python: Path | str, folder: Path, **environment: str) -> list[Path]:
 def test_a_wheel(checkout, tmp_path):
     wheel = build("wheel", checkout, tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"pv_sparse", f"pv_sparse-{wheel.name.split('-')[1]}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "pv_sparse",
+        "hydra_plugins",
+        f"pv_sparse-{wheel.name.split('-')[1]}.dist-info",
+    }
     assert {"pv_sparse/py.typed", "pv_sparse/__init__.pyi", "pv_sparse/model_zoo/tsn.yaml"} <= set(names)
     python = fresh_environment(tmp_path / "venv")
     install(python, str(wheel))

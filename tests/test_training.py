@@ -171,7 +171,7 @@ def test_a_learning_rate_that_is_too_high(data, tmp_path):
         (["mixup_alpha=-1"], "mixup_alpha=-1 is not allowed"),
         (["model.backbone=tinny"], "backbone='tinny' is unknown: did you mean tiny"),
         (["init=nothing.pth"], r"nothing.pth: no such weights file"),
-        (["init=tsn_r50.mm_k400_1x1x3", *TRN], "is of create_tsn, and the model is of create_trn: choose a model="),
+        (["init=tsn_r50.mm_k400_1x1x3", *TRN], "is of create_tsn, and the model is of create_trn: give a model="),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_trained(data, tmp_path, overrides, words):

@@ -169,7 +169,7 @@ def read_videos(path: StrPath) -> VideoList:
 
 
 def frame_folders_of(videos: VideoList) -> VideoList:
-    """The same list for folders of pictures, which are named like the videos without their suffix (`pv-sparse flow`)."""
+    """The same list for folders of pictures, named like the videos without their suffix, as `pv-sparse flow` does."""
     return VideoList([(str(Path(path).with_suffix("")), info) for path, info in videos.samples], videos.classes)
 
 

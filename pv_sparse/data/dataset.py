@@ -61,7 +61,7 @@ class SparseVideoDataset(Dataset[Sample]):
         modality: `rgb`, or `flow` for folders of pictures.
         index: of the corpus (`pv-sparse index`): its file, or records by path; files that it knows to be unreadable are
             replaced without being opened.
-        video_sampler: taken and kept, since recipes of the host pass it: order is the DataLoader's business here.
+        video_sampler: taken and not used, since recipes of the host pass it: order is the DataLoader's business here.
 
     Raises:
         ValueError: an unknown `on_error`, `dtype` or `modality`, or no videos.
@@ -87,7 +87,7 @@ class SparseVideoDataset(Dataset[Sample]):
         if not videos.samples:
             raise ValueError("no videos were given: a data set needs at least one")
         self._labeled_videos, self.classes = videos.samples, videos.classes
-        self.clip_sampler, self.transform, self.video_sampler = clip_sampler, transform, video_sampler
+        self.clip_sampler, self.transform = clip_sampler, transform
         self.seed, self.on_error, self.size, self.modality = seed, on_error, size, modality
         self.dtype = dtype
         checked_dtype(dtype)
@@ -100,6 +100,11 @@ class SparseVideoDataset(Dataset[Sample]):
     def num_videos(self) -> int:
         """Files listed."""
         return len(self._labeled_videos)
+
+    @property
+    def video_sampler(self) -> "EpochsOf":
+        """What recipes of the host call `set_epoch` of."""
+        return EpochsOf(self)
 
     def __len__(self) -> int:
         return self.num_videos * self._clips_of_each
@@ -190,6 +195,20 @@ class SparseVideoDataset(Dataset[Sample]):
         if transformed is None:
             raise VideoDecodeError(path, "the transform rejected it")
         return transformed
+
+
+class EpochsOf:
+    """Tells a data set which epoch it is.
+
+    Args:
+        dataset: that is told.
+    """
+
+    def __init__(self, dataset: SparseVideoDataset):
+        self.dataset = dataset
+
+    def set_epoch(self, epoch: int) -> None:
+        self.dataset.set_epoch(epoch)
 
 
 def _as_list(videos: Sequence[tuple[str, Mapping[str, Any]]] | VideoList | str | os.PathLike[str]) -> VideoList:

@@ -95,7 +95,7 @@ def start_from(model: nn.Module, source: str, builder: str, num_classes: NumClas
     weights = find_weights(source)
     if weights.build["builder"] != builder:
         raise PvSparseError(
-            f"init={source} is of {weights.build['builder']}, and the model is of {builder}: choose a model= of the same"
+            f"init={source} is of {weights.build['builder']}, and the model is of {builder}: give a model= of its kind"
         )
     has_other_classes = _plain(num_classes) != _plain(weights.num_classes)
     loaded = load_model(weights, num_classes if has_other_classes else None)

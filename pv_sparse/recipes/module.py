@@ -95,6 +95,9 @@ class RecognitionModule(LightningModule):
             scheduler.load_state_dict(self._plateau_state)
         return made["optimizer"]
 
+    def on_fit_start(self) -> None:
+        self.train()  # `load_model` gives models in eval mode, in which Lightning would train them
+
     def on_train_epoch_start(self) -> None:
         self._is_validated = False
         for metric in self.running.values():
