@@ -64,7 +64,7 @@ _HOMES = {
     "sparse_decoding": "pv_sparse.data.factories",
     "unregister": "pv_sparse.plugin",
 }
-_SUBPACKAGES = ("data", "models", "transforms", "zoo")
+_SUBPACKAGES = ("data", "models", "recipes", "transforms", "zoo")
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names of a dict are strings)
 

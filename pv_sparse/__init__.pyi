@@ -1,5 +1,6 @@
 from pv_sparse import data as data
 from pv_sparse import models as models
+from pv_sparse import recipes as recipes
 from pv_sparse import transforms as transforms
 from pv_sparse import zoo as zoo
 from pv_sparse.data.clip_sampling import SegmentClipSampler as SegmentClipSampler

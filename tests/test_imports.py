@@ -153,3 +153,16 @@ def test_the_host_and_the_extras_are_imported_where_they_belong():
         roots = {name.split(".")[0] for name in imported_names(path)}
         assert "pytorchvideo" not in roots or module in HOST_MODULES, module
         assert not roots & EXTRAS or module in HOMES_OF_EXTRAS or module.startswith(HOME_OF_TRAINING), module
+
+
+@pytest.mark.parametrize("package", ["data", "recipes"])
+def test_the_lazy_names_of_a_package_are_those_of_its_stub(package):
+    module = getattr(pv_sparse, package)
+    stub = ast.parse((PACKAGE / package / "__init__.pyi").read_text())
+    homes = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(homes) == set(module.__all__)
+    for name, home in homes.items():
+        assert getattr(module, name) is getattr(sys.modules[home], name)
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing

@@ -1,6 +1,8 @@
 """README does what it says."""
 
+import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, demo_video
 
+from pv_sparse.recipes.config import compose
 from pv_sparse.zoo.loading import find_weights
 
 README = (REPOSITORY / "README.md").read_text()
+SECTION = README.partition("## Train, from one command")[2].partition("## Evaluate")[0]
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -34,8 +38,8 @@ def run_block(folder: Path, block: str) -> str:
     return done.stdout
 
 
-def test_there_are_five_programs():
-    assert len(PYTHON_BLOCKS) == 5
+def test_there_are_six_programs():
+    assert len(PYTHON_BLOCKS) == 6
 
 
 @pytest.fixture
@@ -69,8 +73,14 @@ def test_the_map_style_data_set_gives_batches(class_folders):
 
 
 @pytest.mark.slow
+def test_training_with_the_parts(class_folders):
+    figures = ast.literal_eval(run_block(class_folders, PYTHON_BLOCKS[2]).splitlines()[-1])
+    assert figures.keys() == {"top1", "top5", "mean_class_accuracy"}
+
+
+@pytest.mark.slow
 def test_one_video_at_a_time(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[2])
+    printed = run_block(folder, PYTHON_BLOCKS[3])
     assert "jinrikisha" in printed
     assert "num_frames=250" in printed
     assert "torch.Size([8, 3, 272, 640])" in printed
@@ -78,7 +88,7 @@ def test_one_video_at_a_time(folder):
 
 @pytest.mark.slow
 def test_the_models(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[3])
+    printed = run_block(folder, PYTHON_BLOCKS[4])
     assert "torch.Size([2, 174]) [TupleScore(segments=(" in printed
     assert "{'verb': torch.Size([2, 125]), 'noun': torch.Size([2, 352])}" in printed
     assert "Cost(parameters=37503856, multiply_adds=46581" in printed
@@ -87,7 +97,7 @@ def test_the_models(folder):
 @pytest.mark.slow
 def test_a_pretrained_model_is_tuned(class_folders):
     """The loss falls; the model comes from the checkout."""
-    block = PYTHON_BLOCKS[4].replace("path/to/this/repository", str(REPOSITORY))
+    block = PYTHON_BLOCKS[5].replace("path/to/this/repository", str(REPOSITORY))
     losses = [float(line.split()[1]) for line in run_block(class_folders, block).splitlines()]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
@@ -105,8 +115,17 @@ def test_the_commands_exist():
         elif tool == "pv-sparse":
             names = command.split()[1:3] if name == "zoo" else [name]
             subprocess.run([sys.executable, "-m", "pv_sparse", *names, "--help"], check=True, capture_output=True)
+            if name in ("train", "evaluate"):
+                compose(name, shlex.split(command)[2:])
         else:
-            assert command == 'pip install -e ".[demo]"'
+            assert command in ('pip install -e ".[demo]"', 'pip install -e ".[train]"')
+
+
+@pytest.mark.parametrize("cell", re.findall(r"^\| [^|]* \| (`[^|]*=[^|]*) \|$", SECTION, re.MULTILINE))
+def test_the_overrides_in_it_exist(cell):
+    for overrides in re.findall(r"`([a-z_.]+=[^`]*)`", cell):
+        given = "model=eco_lite" if "init=eco" in overrides else "model=tsn_tiny"
+        compose("train", ["data.root=there", "out=here", given, *shlex.split(overrides)])
 
 
 def test_the_names_in_it_exist():

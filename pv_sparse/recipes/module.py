@@ -36,23 +36,26 @@ class RecognitionModule(LightningModule):
 
     Args:
         model: from videos (N, C, T, H, W) to logits, or a dict of them.
-        loss: of logits and labels.
         optimization: optimizer, parameter groups and schedule.
-        global_batch_size: of all processes and accumulated batches together: the learning rate may be scaled by it.
+        loss: of logits and labels; None is `TaskLoss` as it is by default.
+        global_batch_size: of all processes and accumulated batches together, for `reference_batch_size`.
         steps_per_epoch: of the optimizer; the schedule then moves at each of them, else at each epoch.
         mixup_alpha: of mixup's Beta distribution; 0 does not mix.
         multi_label: whether several classes can be right.
         channels_last: whether 2-D convolutions run in this memory format.
         seed: of what is drawn in training.
+
+    Raises:
+        ValueError: a negative alpha; a learning rate to be scaled, and no batch size to scale it by.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        loss: TaskLoss,
         optimization: Optimization,
+        loss: TaskLoss | None = None,
         *,
-        global_batch_size: int,
+        global_batch_size: int | None = None,
         steps_per_epoch: int | None = None,
         mixup_alpha: float = 0.0,
         multi_label: bool = False,
@@ -62,8 +65,10 @@ class RecognitionModule(LightningModule):
         super().__init__()
         if mixup_alpha < 0:
             raise ValueError(f"mixup_alpha={mixup_alpha} is not allowed: it must be 0 (off) or more")
+        if optimization.reference_batch_size is not None and global_batch_size is None:
+            raise ValueError("reference_batch_size scales the learning rate: give global_batch_size= too")
         self.model = _channels_last(model) if channels_last else model
-        self.loss, self.optimization = loss, optimization
+        self.loss, self.optimization = loss or TaskLoss(multi_label=multi_label), optimization
         self.global_batch_size, self.steps_per_epoch = global_batch_size, steps_per_epoch
         self.mixup_alpha, self.multi_label, self.seed = mixup_alpha, multi_label, seed
         self.running = nn.ModuleDict({"loss": MeanMetric(), "top1": MeanMetric()})
@@ -83,7 +88,7 @@ class RecognitionModule(LightningModule):
         made = self.optimization.create(
             self.model,
             max_epochs=self.trainer.max_epochs or 1,
-            batch_size=self.global_batch_size,
+            batch_size=self.global_batch_size or 1,
             steps_per_epoch=self.steps_per_epoch,
         )
         scheduler = made.get("lr_scheduler", {}).get("scheduler")

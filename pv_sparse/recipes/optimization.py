@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from pv_sparse.recipes.parameter_groups import POLICIES, parameter_groups
+from pv_sparse.recipes.policies import POLICIES, parameter_groups
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "plateau", "cosine", "constant")

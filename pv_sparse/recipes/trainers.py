@@ -67,8 +67,8 @@ def create_module(config: DictConfig, recipe: Recipe, trainer: Trainer) -> Recog
     _check_loss(loss, recipe)
     return RecognitionModule(
         model,
-        loss,
         instantiate(config.optim),
+        loss,
         global_batch_size=recipe.data.batch_size * trainer.world_size * accumulated,
         steps_per_epoch=math.ceil(len(batches) / accumulated),
         mixup_alpha=config.mixup_alpha,

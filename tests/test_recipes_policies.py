@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import pv_sparse as pvs
-from pv_sparse.recipes.parameter_groups import POLICIES, parameter_groups, takes_flow
+from pv_sparse.recipes.policies import POLICIES, parameter_groups, takes_flow
 
 FAMILIES = {
     "tsn": pvs.create_tsn,
