@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import av
@@ -58,6 +60,18 @@ def shared_clips() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the data-set clips in {folder.name}/ (set PV_SPARSE_SHARED to the folder that holds them)")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture(scope="session")

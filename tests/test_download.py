@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -349,18 +348,6 @@ def test_a_file_system_without_locks_is_told(server, tmp_path, monkeypatch):
     monkeypatch.setattr("portalocker.Lock.acquire", no_locks)
     with pytest.raises(WeightsError, match=r"knows no locks .*: set PV_SPARSE_HOME to a folder on another disk"):
         bring(server, tmp_path)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_that_is_too_small_is_told_before(server, small_disk):

@@ -50,10 +50,12 @@ def test_no_tasks_no_processes():
 
 
 PROGRAM = """
+import signal
 import sys
 from test_parallel import forever
 from pv_sparse.parallel import for_each
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
     for _ in for_each(forever, [(sys.argv[1], number) for number in range(2)], 2):
         pass
 """

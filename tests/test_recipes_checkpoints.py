@@ -1,7 +1,6 @@
 """Checkpoints are whole or not there, whatever happens while they are written."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -38,27 +37,13 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
 def test_a_process_that_is_killed_while_it_writes_leaves_the_last_whole_one(tmp_path):
     """Between two of its lines, at some point of writing."""
     path = tmp_path / "last.ckpt"
-    writer = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    last = [int(writer.stdout.readline()) for _ in range(5)][-1]
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
+    command = [sys.executable, "-W", "ignore", "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        last = [int(writer.stdout.readline()) for _ in range(5)][-1]
+        os.kill(writer.pid, signal.SIGKILL)
     found = AtomicCheckpointIO().load_checkpoint(path)
     assert found["number"] >= last
     assert (found["tensor"] == found["number"]).all()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_is_told_in_one_line_and_the_checkpoint_before_is_kept(small_disk):
@@ -87,11 +72,31 @@ def test_what_is_no_checkpoint(tmp_path):
 def test_the_best_one_is_found_again_after_a_kill_between_the_two_files(tmp_path):
     write(tmp_path / "last.ckpt", 5)
     write(tmp_path / "best.ckpt", 3)
-    LastAndBest(tmp_path).load_state_dict({"best": 0.5, "last_is_best": True})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5
     write(tmp_path / "last.ckpt", 6)
-    LastAndBest(tmp_path).load_state_dict({"best": 0.5, "last_is_best": False})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": False})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5
+
+
+def test_of_equal_figures_the_lower_loss_decides(tmp_path):
+    class OneEpoch:
+        """As much of a Trainer as is asked."""
+
+        global_step = 1
+
+        def __init__(self, **figures):
+            self.callback_metrics = {f"val/{name}": value for name, value in figures.items()}
+
+        def save_checkpoint(self, path):
+            write(path, self.callback_metrics["val/loss"])
+
+    callback = LastAndBest(tmp_path)
+    kept = []
+    for top1, loss in [(0.5, 3), (0.5, 2), (0.4, 1), (0.5, 4), (0.6, 9)]:
+        callback.on_train_epoch_end(OneEpoch(top1=top1, loss=loss), None)
+        kept.append(read_checkpoint(tmp_path / "best.ckpt")["number"])
+    assert kept == [3, 2, 2, 2, 9]
 
 
 def test_a_disk_without_links_has_copies(tmp_path, monkeypatch):
@@ -100,5 +105,5 @@ def test_a_disk_without_links_has_copies(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     write(tmp_path / "last.ckpt", 5)
-    LastAndBest(tmp_path).load_state_dict({"best": 0.5, "last_is_best": True})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5

@@ -6,11 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_video import read_numbers, write_index_video
 
-from pv_sparse import PvSparseError, SegmentClipSampler, SparseVideoDataset, VideoList, create_trn, create_tsn
+from pv_sparse import (
+    PvSparseError,
+    SegmentClipSampler,
+    SparseVideoDataset,
+    VideoList,
+    create_trn,
+    create_tsn,
+    get_weights,
+    list_weights,
+)
 from pv_sparse.recipes.batches import EpochBatches, EvaluationPart, TrainLoader
 from pv_sparse.recipes.classes import count_classes, find_classes
 from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.inputs import ClipInput
+from pv_sparse.transforms import NormalizeClip
 
 
 def dataset_of(count: int) -> SparseVideoDataset:
@@ -188,6 +198,29 @@ def test_what_a_model_shows_of_its_input():
     assert (shown.num_segments, shown.size, shown.resize) == (8, 112, 128)
     difference = ClipInput.for_model(create_tsn(num_classes=2, backbone="tiny", frames_per_segment=5), "tiny", {})
     assert (difference.modality, difference.frames_per_segment) == ("rgbdiff", 6)
+
+
+def test_what_weights_were_trained_on():
+    lite = get_weights("tsn_efficientnet_lite0.in1k")
+    clips = ClipInput.for_weights(lite, num_segments=4, size=112)
+    assert (clips.normalization, clips.size, clips.resize, clips.num_segments) == ("efficientnet_lite", 112, 128, 4)
+    record = clips.record(lite, ["a", "b"])
+    assert record.categories == ("a", "b")
+    assert record.sampling == {"num_segments": 4, "frames_per_segment": 1, "rule": "center"}
+    assert (record.one_view, record.input["crop"], record.input["resize"]) == ({}, 112, 128)
+    flow = ClipInput.for_weights(get_weights("tsn_r50_flow.mm0_k400_320p_1x1x3"))
+    assert (flow.modality, flow.frames_per_segment, flow.normalization) == ("flow", 5, "mmaction2_flow")
+    with pytest.raises(TypeError, match="num_segment"):
+        ClipInput.for_weights(lite, num_segment=4)
+
+
+@pytest.mark.parametrize("name", [name for name in list_weights() if get_weights(name).family != "backbone"])
+def test_every_record_makes_an_input_that_evaluates_as_it_says(name):
+    weights = get_weights(name)
+    clips = ClipInput.for_weights(weights)
+    normalize = NormalizeClip(clips.normalization)
+    assert weights.input["mean"] == pytest.approx(list(normalize.normalization.mean))
+    assert (clips.size, clips.resize) == (weights.input["crop"], weights.input["resize"])
 
 
 def test_what_a_model_cannot_take():

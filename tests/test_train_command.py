@@ -78,7 +78,7 @@ def test_cores_are_left_to_the_workers(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", given.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for workers in (2, 20):
-        train_command._leave_cores_to(workers)
+        console.leave_cores_to(workers)
     assert given == [6, 1]
 
 

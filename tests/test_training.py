@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from square_runs import assert_same_tensors, quiet_lightning, run, tensors
 
 from pv_sparse import PvSparseError, SparseVideo, load_model, recognize, save_model
-from pv_sparse.recipes import trainers
+from pv_sparse.recipes import trainers, training
 from pv_sparse.recipes.building import build
 from pv_sparse.recipes.config import compose
 from pv_sparse.recipes.run_folder import RunFolder
@@ -163,6 +163,7 @@ def test_a_learning_rate_that_is_too_high(data, tmp_path):
         (["data.val.num_videos=0"], "the val list has no videos"),
         (["data.classes=[one]"], "the lists have the label 1, and there are 1 classes"),
         (["data.batch_size=none"], "data.batch_size=none is not allowed: give a number above 0, or auto"),
+        (["data.batch_size=auto"], "data.batch_size=auto is for one GPU, which tells when its memory is full"),
         (["loss.class_weights=[1,2,3]"], "class_weights: 3 were given for 2 classes"),
         (["loss.label_smoothing=2"], "label_smoothing=2"),
         (["optim.schedule=steps"], "schedule='steps' is unknown: choose one of"),
@@ -277,6 +278,17 @@ def test_checkpointed_activations_change_no_weight(data, tmp_path):
     plain, again = tensors(tmp_path / "plain"), tensors(tmp_path / "again")
     for key, tensor in plain.items():
         torch.testing.assert_close(again[key], tensor)
+
+
+def test_a_full_disk_is_one_clear_line(data, small_disk):
+    with pytest.raises(
+        PvSparseError, match=r"last.ckpt: the checkpoint cannot be written: the disk is full; there is none"
+    ):
+        run(data, small_disk)
+
+
+def test_a_run_goes_on_with_the_batch_size_that_was_found(done):
+    assert training._batch_size_of(done / "checkpoints" / "last.ckpt") == 2
 
 
 @pytest.mark.slow

@@ -252,6 +252,14 @@ def test_every_field_of_a_record_comes_back(saved, tmp_path):
     assert trn.family == "trn"
 
 
+def test_a_file_in_the_working_directory_has_no_name_of_the_zoo(saved, tmp_path, monkeypatch):
+    path, _ = saved
+    monkeypatch.chdir(tmp_path)
+    path.rename(tmp_path / "mine.safetensors")
+    found = find_weights("mine.safetensors")
+    assert (found.family, found.architecture, found.tag) == ("tsn", "", "")
+
+
 def test_a_tuned_model_is_saved_with_its_classes(saved, tmp_path):
     path, _ = saved
     tuned = load_model(path, num_classes=2)

@@ -120,7 +120,7 @@ def _record(name: str, build: dict[str, Any], clips: ClipInput, classes: Classes
         name=name,
         build=build,
         file={},
-        sampling={key: value for key, value in clips.sampling(training=False).items() if value is not None},
+        sampling=clips.sampling(training=False),
         input=clips.evaluation_input(),
         categories=classes,
         multi_label=multi_label,

@@ -47,13 +47,14 @@ class LastAndBest(Checkpoint):
     Args:
         folder: for both.
         every_steps: optimizer steps between two; 0 writes after epochs only.
-        monitor: the figure that is the higher the better; without it the best is the last.
+        monitor: the figure that is the higher the better. Of equal ones, frequent on small data, the lower `val/loss`
+            decides. Without figures the best is the last.
     """
 
     def __init__(self, folder: Path, every_steps: int = 0, monitor: str = "val/top1"):
         super().__init__()
         self.folder, self.every_steps, self.monitor = folder, every_steps, monitor
-        self._best: float | None = None
+        self._best: list[float] = []  # the figure, and the negative loss
         self._last_is_best = False
         self._saved_at = 0
 
@@ -68,10 +69,11 @@ class LastAndBest(Checkpoint):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        figure = trainer.callback_metrics.get(self.monitor)
-        self._last_is_best = figure is None or self._best is None or float(figure) > self._best
-        if self._last_is_best and figure is not None:
-            self._best = float(figure)
+        figures = trainer.callback_metrics
+        reached = [float(figures[self.monitor]), -float(figures["val/loss"])] if self.monitor in figures else []
+        self._last_is_best = not reached or reached > self._best
+        if self._last_is_best:
+            self._best = reached
         self._save(trainer)
         self._keep_best()
 

@@ -1,9 +1,11 @@
 """What the commands say, and what Lightning does not, in a process that is theirs."""
 
 import logging
+import os
 import warnings
 
 import click
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
@@ -15,6 +17,15 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
     warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+
+
+def leave_cores_to(num_workers: int) -> None:
+    """On a CPU, torch gets the cores that the workers do not need.
+
+    Threads that wait for a core make steps many times slower. Where OMP_NUM_THREADS is set, it holds.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() - num_workers))
 
 
 @rank_zero_only

@@ -62,6 +62,10 @@ class VideoDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.datasets = {split: self._dataset(split, index) for split in self.lists}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in checkpoints."""
+        return {"batch_size": self.batch_size}
+
     def train_dataloader(self) -> DataLoader[Sample]:
         rank, world_size = self._place()
         batches = EpochBatches(

@@ -1,15 +1,17 @@
 """What a model is fed with: which frames of a video, and what is done to their pixels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.models.segment_net import SegmentNet
-from pv_sparse.transforms import RandomLabelFlip, create_sparse_video_transform
+from pv_sparse.transforms import NORMALIZATIONS, Normalization, RandomLabelFlip, create_sparse_video_transform
 from pv_sparse.transforms.normalization import get_normalization
+from pv_sparse.zoo.weights import Weights
 
 SEGMENTS_OF_TSN = 8
 # Networks of torchvision, and those without pretrained weights, take ImageNet's.
@@ -32,7 +34,7 @@ class ClipInput:
         modality: `rgb`, `rgbdiff`, or `flow` from folders of pictures.
         train_rule, eval_rule: sampling rules of `segment_indices`.
         snap, decode_budget: of `SegmentClipSampler`.
-        normalization: a name of `NORMALIZATIONS`.
+        normalization: a name of `NORMALIZATIONS`, or a `Normalization`.
         size: pixels of the sides of what the model sees.
         resize: pixels of the shorter side before the evaluation's centre crop.
         interpolation: `bilinear` or `bicubic`.
@@ -48,7 +50,7 @@ class ClipInput:
     eval_rule: str = "center"
     snap: str | None = None
     decode_budget: int | None = None
-    normalization: str = "imagenet"
+    normalization: str | Normalization = "imagenet"
     size: int = 224
     resize: int = 256
     interpolation: str = "bilinear"
@@ -84,14 +86,46 @@ class ClipInput:
             )
         return cls(**wanted)
 
+    @classmethod
+    def for_weights(cls, weights: Weights, **given: Any) -> "ClipInput":
+        """What these weights were trained on, as their record says, with attributes of this class in its place.
+
+        A `size` takes the `resize` along, in the same ratio. Frames are drawn and taken by the rules of this class, and
+        not by those of the record's test.
+        """
+        size, resize = weights.input.get("crop", 224), weights.input.get("resize", 256)
+        is_difference = weights.modality == "rgbdiff"
+        shown = {
+            "num_segments": weights.sampling.get("num_segments", SEGMENTS_OF_TSN),
+            "frames_per_segment": weights.build["arguments"].get("frames_per_segment", 1) + is_difference,
+            "modality": weights.modality,
+            "normalization": _normalization_of(weights),
+            "size": size,
+            "resize": round(given["size"] * resize / size) if "size" in given else resize,
+            "interpolation": weights.input.get("interpolation", "bilinear"),
+        }
+        return cls(**(shown | given))
+
+    def record(self, weights: Weights, classes: Sequence[str]) -> Weights:
+        """To save a model with that started from these weights, and was tuned to other classes with this input."""
+        return replace(
+            weights.with_categories(classes), sampling=self.sampling(False), one_view={}, input=self.evaluation_input()
+        )
+
     def sampler(self, training: bool) -> SegmentClipSampler:
         """Which frames."""
         return SegmentClipSampler(**self.sampling(training))
 
     def sampling(self, training: bool) -> dict[str, Any]:
         """The arguments of `SegmentClipSampler`."""
-        keys = ("num_segments", "frames_per_segment", "snap", "decode_budget")
-        return {"rule": self.train_rule if training else self.eval_rule, **{key: getattr(self, key) for key in keys}}
+        given = {
+            "num_segments": self.num_segments,
+            "frames_per_segment": self.frames_per_segment,
+            "rule": self.train_rule if training else self.eval_rule,
+            "snap": self.snap,
+            "decode_budget": self.decode_budget,
+        }
+        return {key: value for key, value in given.items() if value is not None}
 
     def transform(self, training: bool) -> nn.Module:
         """From a sample of the data set to one with the model's input as `video`."""
@@ -131,4 +165,15 @@ def _shown_by(model: SegmentNet, backbone: str) -> dict[str, Any]:
     }
 
 
-INPUT_KEYS = tuple(own.name for own in fields(ClipInput))
+def _normalization_of(weights: Weights) -> str | Normalization:
+    """By its name, where it has one."""
+    imagenet = NORMALIZATIONS["imagenet"]
+    told = {own.name: weights.input.get(own.name, getattr(imagenet, own.name)) for own in fields(Normalization)}
+    found = Normalization(**told)
+    return next((name for name, known in NORMALIZATIONS.items() if _is_close(known, found)), found)
+
+
+def _is_close(first: Normalization, second: Normalization) -> bool:
+    if (first.value_range, first.channel_order) != (second.value_range, second.channel_order):
+        return False
+    return bool(np.allclose([*first.mean, *first.std], [*second.mean, *second.std]))

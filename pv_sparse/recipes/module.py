@@ -170,7 +170,8 @@ class RecognitionModule(LightningModule):
         self.predictions.clear()
         logits, labels = (map_logits(self._here, value) for value in (self.judged.logits, self.judged.labels))
         figures = {"loss": float(self.loss(logits, labels)), **self.judged.metrics(self.multi_label)}
-        self.log_dict({f"{split}/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        for name, value in figures.items():
+            self.log(f"{split}/{name}", value, prog_bar=name in ("top1", "map"), rank_zero_only=True)
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device)

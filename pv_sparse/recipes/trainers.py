@@ -93,10 +93,7 @@ def training_rules(config: DictConfig) -> list[Callback]:
 
 
 def find_batch_size(config: DictConfig, recipe: Recipe) -> int:
-    """The largest power of 2 whose training step fits into memory; the steps that try it leave no trace.
-
-    A GPU tells when its memory is full; a system whose memory is full kills processes. On a CPU it is for small data.
-    """
+    """The largest power of 2 whose training step fits into memory; the steps that try it leave no trace."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             **{**plain(config.trainer), "devices": 1, "num_nodes": 1, "strategy": "auto"},

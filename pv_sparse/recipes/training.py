@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.building import Recipe, build
 from pv_sparse.recipes.checkpoints import read_checkpoint
+from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.finishing import finish
 from pv_sparse.recipes.module import NotFiniteError, RecognitionModule
 from pv_sparse.recipes.run_folder import RunFolder
@@ -34,9 +35,9 @@ def train(config: DictConfig) -> dict[str, float]:
     goes_on = folder.begin(config)
     seed_everything(config.seed, verbose=False)
     recipe = build(config)
-    if config.data.batch_size == "auto":
-        recipe.data.batch_size = find_batch_size(config, recipe)
     trainer = create_trainer(config, recipe, folder)
+    if config.data.batch_size == "auto":
+        recipe.data.batch_size = _batch_size_of(folder.last) if goes_on else _largest_batch(config, recipe, trainer)
     module = create_module(config, recipe, trainer)
     if goes_on:
         check_same_model(folder.last, module)
@@ -55,6 +56,20 @@ def check_same_model(path: Path, module: RecognitionModule) -> None:
             f"{path} is a checkpoint of another model: {len(differing)} tensors differ, such as {key} with "
             f"{shapes.get(differing[0], 'nothing')} in place of {wanted.get(differing[0], 'nothing')}"
         )
+
+
+def _batch_size_of(path: Path) -> int:
+    """That a run goes on with."""
+    size: int = read_checkpoint(path)[VideoDataModule.__qualname__]["batch_size"]
+    return size
+
+
+def _largest_batch(config: DictConfig, recipe: Recipe, trainer: Trainer) -> int:
+    if trainer.world_size > 1 or trainer.strategy.root_device.type == "cpu":
+        raise PvSparseError(
+            "data.batch_size=auto is for one GPU, which tells when its memory is full: elsewhere give a number"
+        )
+    return find_batch_size(config, recipe)
 
 
 def _fit(

@@ -76,12 +76,17 @@ class Weights:
     @property
     def architecture(self) -> str:
         """What `pv_sparse.zoo.hub` calls it: the name before its dot; empty for a file."""
-        return self.name.partition(".")[0] if ZOO_NAME.fullmatch(self.name) else ""
+        return self.name.partition(".")[0] if self._is_of_zoo else ""
 
     @property
     def tag(self) -> str:
         """Which weights of its architecture: the name after its dot; empty for a file."""
-        return self.name.partition(".")[2] if ZOO_NAME.fullmatch(self.name) else ""
+        return self.name.partition(".")[2] if self._is_of_zoo else ""
+
+    @property
+    def _is_of_zoo(self) -> bool:
+        # `mine.safetensors` has the form of a name too.
+        return "path" not in self.file and ZOO_NAME.fullmatch(self.name) is not None
 
     @property
     def family(self) -> str:
