@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from index_video import read_numbers, write_index_video
 
@@ -81,6 +81,7 @@ def test_random_rules_draw_evenly_among_the_allowed_frames():
     budget=st.integers(0, 30),
     keyframes=st.sets(st.integers(0, 199)),
 )
+@example(n=3, k=4, length=1, rule="caffe_eval25", budget=1, keyframes=set())
 def test_frames_stay_in_their_segments_and_within_the_budget(n, k, length, rule, budget, keyframes):
     if rule == "tsn_train" and length > n > k:
         return

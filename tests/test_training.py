@@ -304,7 +304,8 @@ def test_the_batch_size_is_found(data, tmp_path):
 
 
 def test_training_uses_a_gpu_where_there_is_one(data, tmp_path):
-    config = compose("train", ["experiment=square_tsn", f"data.root={data}"]).config
+    small = ["data.train.num_videos=2", "data.val.num_videos=2"]
+    config = compose("train", ["experiment=square_tsn", f"data.root={data}", *small]).config
     trainer = create_trainer(config, build(config), RunFolder(tmp_path))
     assert trainer.strategy.root_device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -70,16 +70,18 @@ def near_keyframes(
     """Each start moved, within its segment, to the nearest frame that is at most `budget` frames past a keyframe.
 
     With `draw`, to one of those frames, each as likely as the others. A segment that has none gives its first frame;
-    with `draw`, the start that it had.
+    with `draw`, the start that it had. Starts that come in order stay in order.
     """
-    moved = []
-    for start, (first, stop) in zip(starts, segments, strict=True):
+    moved: list[int] = []
+    for i, (start, (first, stop)) in enumerate(zip(starts, segments, strict=True)):
         allowed = _allowed(first, stop, keyframes, budget)
-        if draw:
-            moved.append(allowed[draw(len(allowed))] if allowed else start)
+        if allowed:
+            moved.append(allowed[draw(len(allowed))] if draw else min(allowed, key=lambda frame: abs(frame - start)))
         else:
-            choices = allowed or [min(first, start)]
-            moved.append(min(choices, key=lambda frame: abs(frame - start)))
+            # Originals' rules have starts outside of these segments where a video is short, or at its end.
+            kept = min(start, stop - 1 if draw and first < stop else first)
+            is_in_order = i > 0 and starts[i - 1] <= start
+            moved.append(max(kept, moved[-1]) if is_in_order else kept)
     return moved
 
 
