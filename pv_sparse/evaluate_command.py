@@ -1,8 +1,8 @@
 """`pv-sparse evaluate`: weights on videos by a protocol, and score files fused."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from pv_sparse.data.annotations import VideoList, read_videos
 from pv_sparse.errors import PvSparseError
+from pv_sparse.models.fusion import FUSE
+from pv_sparse.recipes.classes import in_order_of
 from pv_sparse.recipes.config import compose, instantiate, plain, write_config
 from pv_sparse.recipes.console import quiet_lightning
 from pv_sparse.recipes.evaluation import check_test, create_trainer, evaluate
@@ -36,8 +38,9 @@ def run(overrides: Sequence[str]) -> None:
     weights, scores = _as_list(config.weights), _as_list(config.scores)
     if bool(weights) == bool(scores):
         raise PvSparseError("give weights=NAME_OR_PATH to evaluate, or scores=[a/scores.npz,b/scores.npz] to fuse")
-    check_output(Path(config.out))
+    _check_fusion(config, len(weights or scores))
     if scores:
+        check_output(Path(config.out))
         _fuse(scores, config, default="logits")
         _finish(config, [])
     else:
@@ -49,10 +52,14 @@ def _evaluate(names: Sequence[str], config: DictConfig) -> None:
     records = [find_weights(name) for name in names]
     for record in records:
         check_test(record, videos, protocol)
-    _check_fusion(records, config)
+    _check_same_classes(records)
+    out = Path(config.out)
+    parts = [out / _folder(record, n) for n, record in enumerate(records, 1)] if len(records) > 1 else []
+    folders = parts or [out]
+    for folder in (out, *parts):
+        check_output(folder)
     models = [load_model(record) for record in records]
-    out, trainer = Path(config.out), create_trainer(**{key: config[key] for key in TRAINER})
-    folders = [out] if len(records) == 1 else [out / _folder(record, n) for n, record in enumerate(records, 1)]
+    trainer = create_trainer(**{key: config[key] for key in TRAINER})
     for model, record, folder in zip(models, records, folders, strict=True):
         evaluate(
             model,
@@ -67,9 +74,9 @@ def _evaluate(names: Sequence[str], config: DictConfig) -> None:
             trainer=trainer,
         )
     if trainer.is_global_zero:
-        if len(records) > 1:
-            _fuse([str(folder / SCORES_FILE) for folder in folders], config, default="scores")
-        _finish(config, folders[1:] and folders)
+        if parts:
+            _fuse([str(part / SCORES_FILE) for part in parts], config, default="scores")
+        _finish(config, parts)
 
 
 def _fuse(sources: Sequence[str], config: DictConfig, default: str) -> None:
@@ -86,24 +93,37 @@ def _finish(config: DictConfig, parts: Iterable[Path]) -> None:
 
 
 def _videos(config: DictConfig) -> VideoList:
-    if config.videos is not None:
-        return read_videos(config.videos)
     node = config.data.get("test") or config.data.get("val")
-    if node is None:
+    if config.videos is None and node is None:
         raise PvSparseError("give the videos: data=folder data.root=DIR, or videos=DIR_OR_LIST")
-    videos: VideoList = instantiate(node)
+    videos: VideoList = instantiate(node) if config.videos is None else read_videos(config.videos)
     classes = plain(config.data).get("classes")
-    return videos if classes is None else replace(videos, classes=classes)
+    return videos if classes is None else in_order_of(videos, classes)
 
 
-def _check_fusion(records: Sequence[Weights], config: DictConfig) -> None:
+def _check_fusion(config: DictConfig, count: int) -> None:
     """What fusing would refuse when everything has been decoded."""
+    if config.fuse not in (None, *FUSE):
+        raise PvSparseError(f"fuse={config.fuse} is unknown: choose one of {', '.join(FUSE)}")
+    given = config.fusion_weights
+    if given is None:
+        return
+    if count < 2 or len(_as_list(given)) != count or not all(map(_is_factor, _as_list(given))):
+        what = "weights" if config.weights else "score files"
+        raise PvSparseError(f"fusion_weights={given} do not fit {count} {what}: give a number above 0 for each")
+
+
+def _is_factor(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _check_same_classes(records: Sequence[Weights]) -> None:
     other = next((record for record in records if record.categories != records[0].categories), None)
     if other is not None:
         raise PvSparseError(f"{other.name} has other classes than {records[0].name}: they cannot be fused")
-    given = config.fusion_weights
-    if given is not None and (len(records) == 1 or len(given) != len(records)):
-        raise PvSparseError(f"fusion_weights={list(given)} do not fit {len(records)} weights: give one for each")
 
 
 def _folder(record: Weights, number: int) -> str:

@@ -3,11 +3,17 @@
 import json
 from pathlib import Path
 
+from pv_sparse.resources import resource_dir
+
+CATEGORIES = resource_dir("model_zoo") / "categories"
 KINETICS = "label,youtube_id,time_start,time_end,split\nrun,aaa,0,10,{0}\nsit,bbb,5,15,{0}\n"
 
 
 def write_lists(root: Path) -> Path:
     """All of them below one folder; returns it."""
+    # All of them, since what a flip swaps goes by their order.
+    something_v1 = (CATEGORIES / "something_v1_csv_order.txt").read_text(encoding="utf-8")
+    something_v2 = (CATEGORIES / "something_v2.txt").read_text(encoding="utf-8").splitlines()
     texts = {
         "ucfTrainTestlist/classInd.txt": "1 Archery\n2 Bowling\n",
         "ucfTrainTestlist/trainlist01.txt": "Archery/v_Archery_g08_c01.avi 1\nBowling/v_Bowling_g08_c01.avi 2\n",
@@ -16,13 +22,13 @@ def write_lists(root: Path) -> Path:
         "testTrainMulti_7030_splits/sit_test_split1.txt": "d.avi 1\ne.avi 2\n",
         "annotations/train.csv": KINETICS.format("train"),
         "annotations/val.csv": KINETICS.format("val"),
-        "something-something-v1-labels.csv": "Closing something\nOpening something\n",
+        "something-something-v1-labels.csv": something_v1,
         "something-something-v1-train.csv": "100;Opening something\n",
         "something-something-v1-validation.csv": "101;Closing something\n",
         "jester-v1-labels.csv": "Swiping Left\nSwiping Right\n",
         "jester-v1-train.csv": "100;Swiping Right\n",
         "jester-v1-validation.csv": "101;Swiping Left\n",
-        "labels/labels.json": json.dumps({"Closing something": "0", "Opening something": "1"}),
+        "labels/labels.json": json.dumps({name: str(number) for number, name in enumerate(something_v2)}),
         "labels/train.json": json.dumps([{"id": "7", "template": "Closing [something]"}]),
         "labels/validation.json": json.dumps([{"id": "8", "template": "Opening [something]"}]),
         "train.csv": "path,label\na.mp4,run\nb.mp4,sit\n",

@@ -37,10 +37,6 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
-def of_three_classes(path: Path, *classes: str) -> str:
-    return write(path, create_tsn(num_classes=3, backbone="tiny"), "create_tsn", 3, classes)
-
-
 def write(path: Path, model, builder: str, segments: int, categories=CLASSES, **arguments) -> str:
     record = replace(
         get_weights("tsn_efficientnet_lite0.in1k"),
@@ -210,6 +206,56 @@ def test_weights_that_cannot_be_fused_are_told_before_the_work(root, tsn, tmp_pa
     with pytest.raises(PvSparseError, match=r"fusion_weights=\[1, 2\] do not fit 1 weights"):
         evaluated(f"weights='{tsn}'", f"videos={root / 'val'}", "fusion_weights=[1,2]", f"out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("fuse=foo", "fuse=foo is unknown: choose one of scores, logits"),
+        ("fusion_weights=[1,-1]", r"fusion_weights=\[1, -1\] do not fit 2 weights: give a number above 0 for each"),
+        ("fusion_weights=[1,a]", r"fusion_weights=\[1, 'a'\] do not fit 2 weights"),
+        ("fusion_weights=[1,nan]", "do not fit 2 weights"),
+        ("fusion_weights=1", "fusion_weights=1 do not fit 2 weights"),
+        ("fusion_weights=[1,2,3]", "do not fit 2 weights"),
+    ],
+)
+def test_a_fusion_that_cannot_be_is_told_before_the_work(root, tsn, trn, tmp_path, wrong, told):
+    with pytest.raises(PvSparseError, match=told):
+        evaluated(f"weights=['{tsn}',{trn}]", f"videos={root / 'val'}", wrong, f"out={tmp_path / 'out'}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_score_files_are_not_read_for_a_fusion_that_cannot_be(tmp_path):
+    with pytest.raises(PvSparseError, match="fusion_weights=1 do not fit 2 score files"):
+        run(["scores=[a,b]", "fusion_weights=1", f"out={tmp_path}"])
+
+
+def test_every_folder_is_looked_at_before_the_work(root, tsn, trn, tmp_path):
+    given = [f"weights=['{tsn}',{trn}]", f"videos={root / 'val'}"]
+    (tmp_path / "2_trn").mkdir()
+    (tmp_path / "2_trn" / "scores.npz").write_text("precious")
+    with pytest.raises(PvSparseError, match=r"out=\S+2_trn holds another evaluation"):
+        evaluated(*given, f"out={tmp_path}")
+    assert not any((tmp_path / "1_two_stream").iterdir())
+    with pytest.raises(PvSparseError, match=r"out=\S+scores\.npz/sub cannot be written to"):
+        evaluated(*given, f"out={tmp_path / '2_trn' / 'scores.npz' / 'sub'}")
+
+
+def test_classes_in_a_given_order_are_those_of_the_names(root, tsn, tmp_path):
+    given = [f"weights='{tsn}'", "data=folder", f"data.root={root}"]
+    evaluated(*given, "data.classes=[right,left]", f"out={tmp_path / 'out'}")
+    assert Scores.read(tmp_path / "out" / "scores.npz").tasks[""].labels.tolist() == [0, 0, 1, 1]
+    with pytest.raises(PvSparseError, match="not among the 2 classes given"):
+        evaluated(*given, "data.classes=[a,b]", f"out={tmp_path / 'other'}")
+
+
+def test_a_difference_of_names_is_told_once(root, tmp_path, caplog):
+    model = create_tsn(num_classes=2, backbone="tiny")
+    other = write(tmp_path / "two.safetensors", model, "create_tsn", 3, ("left", "to the right"))
+    evaluated(f"weights={other}", f"videos={root / 'val'}", f"out={tmp_path / 'out'}")
+    assert [entry.getMessage() for entry in caplog.records if "classes go by their numbers" in entry.getMessage()] == [
+        f"1 of the 2 classes of the data are not among the 2 of {other}, such as 'right': classes go by their numbers"
+    ]
 
 
 def test_an_evaluation_is_not_overwritten(root, tsn, tmp_path):

@@ -165,7 +165,7 @@ def test_constants_do_not_drift():
     assert torch.equal(module.weights, torch.tensor([0.1, 0.3]))
 
 
-@pytest.mark.parametrize("decay", [-0.1, 1.0, 2])
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 2, "x", None, True])
 def test_mistakes(decay):
-    with pytest.raises(ValueError, match=f"decay={decay} is not allowed: it must be at least 0 and below 1"):
+    with pytest.raises(ValueError, match=f"decay={decay!r} is not allowed: it must be a number of at least 0"):
         ExponentialAverage(decay)

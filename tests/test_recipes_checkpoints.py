@@ -72,10 +72,10 @@ def test_what_is_no_checkpoint(tmp_path):
 def test_the_best_one_is_found_again_after_a_kill_between_the_two_files(tmp_path):
     write(tmp_path / "last.ckpt", 5)
     write(tmp_path / "best.ckpt", 3)
-    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True, "saved_at": 1})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5
     write(tmp_path / "last.ckpt", 6)
-    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": False})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": False, "saved_at": 1})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5
 
 
@@ -84,6 +84,7 @@ def test_of_equal_figures_the_lower_loss_decides(tmp_path):
         """As much of a Trainer as is asked."""
 
         global_step = 1
+        is_global_zero = True
 
         def __init__(self, **figures):
             self.callback_metrics = {f"val/{name}": value for name, value in figures.items()}
@@ -105,5 +106,5 @@ def test_a_disk_without_links_has_copies(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     write(tmp_path / "last.ckpt", 5)
-    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True})
+    LastAndBest(tmp_path).load_state_dict({"best": [0.5, -1.0], "last_is_best": True, "saved_at": 1})
     assert read_checkpoint(tmp_path / "best.ckpt")["number"] == 5

@@ -53,6 +53,14 @@ def test_as_many_classes_of_other_names_go_by_number_and_it_is_said(caplog):
         "1 of the 3 classes of the data are not among the 3 of net, such as 'drumming on air': "
         "classes go by their numbers"
     )
+    caplog.clear()
+    assert match_labels(videos, WEIGHTS, warn=False)[""].tolist() == [2]
+    assert told(caplog) == ""
+
+
+def test_as_many_classes_without_a_common_name_are_refused():
+    with pytest.raises(WeightsError, match=r"3 of the 3 classes .* names of the weights, .* by data\.classes="):
+        match_labels(listed(0, classes=("a", "b", "c")), WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +74,20 @@ def test_other_classes_are_refused(classes):
 def test_a_label_beyond_the_classes_is_refused():
     with pytest.raises(PvSparseError, match=r"1\.mp4: its label 3 is none of the 3 classes, 0 to 2"):
         match_labels(listed(0, 3), WEIGHTS)
-    with pytest.raises(PvSparseError, match="its label -1 is none of the 3 classes"):
-        match_labels(listed(-1), WEIGHTS)
+    with pytest.raises(PvSparseError, match="its label -2 is none of the 3 classes"):
+        match_labels(listed(-2), WEIGHTS)
 
 
 def test_videos_without_labels_are_known():
     assert match_labels(listed(None, 1), WEIGHTS)[""].tolist() == [-1, 1]
+
+
+def test_what_tables_have_in_place_of_a_label_is_none():
+    assert match_labels(listed(-1, 1, classes=("yoga", "Zumba")), WEIGHTS)[""].tolist() == [-1, 1]
+    labels = match_labels(listed({"verb": -1, "noun": 2}, {"verb": 0, "noun": -1}), TWO)
+    assert {task: own.tolist() for task, own in labels.items()} == {"verb": [-1, 0], "noun": [2, -1]}
+    several = replace(WEIGHTS, multi_label=True)
+    assert match_labels(listed(-1, [1]), several)[""].tolist() == [[-1, -1, -1], [0, 1, 0]]
 
 
 def test_several_right_classes_are_ones():

@@ -79,8 +79,9 @@ def test_epochs_differ_and_are_told_to_the_data():
     assert list(EpochBatches(dataset, 5, seed=1)) != first
 
 
-def test_evaluation_doubles_nothing():
-    assert [list(EvaluationPart(dataset_of(5), rank, 2)) for rank in range(2)] == [[0, 2, 4], [1, 3]]
+def test_every_process_evaluates_as_many():
+    assert [list(EvaluationPart(dataset_of(5), rank, 2)) for rank in range(2)] == [[0, 2, 4], [1, 3, 0]]
+    assert [list(EvaluationPart(dataset_of(1), rank, 3)) for rank in range(3)] == [[0], [0], [0]]
 
 
 def test_a_run_with_other_batches_is_refused():

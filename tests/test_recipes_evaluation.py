@@ -22,7 +22,9 @@ from pv_sparse import (
 )
 from pv_sparse.data import VideoList
 from pv_sparse.data.corpus_index import VideoRecord
+from pv_sparse.data.dataset import SparseVideoDataset
 from pv_sparse.recipes.evaluation import create_trainer, evaluate
+from pv_sparse.recipes.evaluation_batches import InTurn
 from pv_sparse.recipes.protocols import get_protocol
 from pv_sparse.transforms import NormalizeClip, ThreeCrop
 from pv_sparse.zoo.loading import find_weights
@@ -345,6 +347,13 @@ def test_a_file_is_no_folder(tsn, videos, tmp_path):
         run(tsn, TSN, videos, tmp_path / "out")
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tsn, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(SparseVideoDataset, "__getitem__", lambda *_: pytest.fail("a video was opened"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PvSparseError, match=r"out=\S+file/sub cannot be written to \(Not a directory\): give another"):
+        run(tsn, TSN, videos, tmp_path / "file" / "sub")
+
+
 def test_a_model_that_gives_no_logits_is_refused(videos, tmp_path):
     model = create_tsn(num_classes=3, backbone="tiny", head_activation=torch.nn.Softmax)
     with pytest.raises(WeightsError, match="head_activation gives no logits"):
@@ -377,6 +386,12 @@ def test_a_video_that_no_process_had_is_told(tsn, videos, tmp_path):
 
 
 # Several processes
+
+
+def test_processes_take_batches_in_turn_and_none_is_idle():
+    shared = [[*InTurn(range(5), rank, 2)] for rank in range(2)]
+    assert shared == [[0, 2, 4], [1, 3]]
+    assert [[*InTurn(range(1), rank, 3)] for rank in range(3)] == [[0]] * 3
 
 
 @pytest.mark.slow

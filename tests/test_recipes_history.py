@@ -100,7 +100,7 @@ def fit(path, *callbacks, module=Linear, max_epochs=3, checkpoint=None, done=0, 
 
 def test_a_row_has_the_figures_of_its_epoch(tmp_path):
     rows = fit(None, every=2).rows
-    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert [row["step"] for row in rows] == [5, 10, 15]
     assert [row["lr"] for row in rows] == [0.1, 0.05, 0.025]  # That of the epoch, not of the next one
     assert rows[0]["train/loss"] > rows[1]["train/loss"] > rows[2]["train/loss"]

@@ -177,6 +177,17 @@ def test_one_list_of_weights_for_several_tasks():
     ("arguments", "words"),
     [
         ({"label_smoothing": 1}, "label_smoothing=1 is not allowed"),
+        ({"label_smoothing": "x"}, "label_smoothing='x' is not allowed: it must be a number of at least 0 and below 1"),
+        (
+            {"class_weights": 2.0},
+            "class_weights=2.0 are not allowed: give a list of a number for each class",
+        ),
+        ({"class_weights": {"verb": "abc"}}, "class_weights='abc' are not allowed: give a list"),
+        ({"class_weights": [1.0, "x"]}, "class_weights hold 'x': each must be a number of at least 0"),
+        ({"class_weights": [0, 0]}, r"class_weights=\[0, 0\] are not allowed: one at least must be above 0"),
+        ({"class_weights": {"verb": [0.0]}}, r"class_weights=\[0.0\] are not allowed"),
+        ({"task_weights": 2.0}, "task_weights=2.0 are not allowed: give a dict of a number for each task"),
+        ({"task_weights": {"verb": "x"}}, "task_weights hold 'x'"),
         ({"class_weights": [1.0, -1.0]}, "class_weights hold -1.0: each must be a number of at least 0"),
         ({"class_weights": {"verb": [math.inf]}}, "class_weights hold inf"),
         ({"task_weights": {"verb": math.nan}}, "task_weights hold nan"),

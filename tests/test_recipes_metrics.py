@@ -7,6 +7,7 @@ import torch
 
 from pv_sparse.recipes.metrics import (
     ClassRow,
+    all_metrics,
     average_precisions,
     best_classes,
     confusion_matrix,
@@ -115,14 +116,16 @@ def test_several_tasks_are_right_together():
     labels = {"verb": torch.tensor([0, 1, 0, 0]), "noun": torch.tensor([0, 2, 1, -1])}
     figures = tasks_metrics({"verb": verb, "noun": noun}, labels)
     assert figures["top1"] == pytest.approx(2 / 3)  # The last video has no noun
-    assert figures["verb"] == task_metrics(verb, labels["verb"])
-    assert figures["noun"]["top1"] == 1.0
+    own = {f"verb/{name}": figure for name, figure in task_metrics(verb, labels["verb"]).items()}
+    assert own.items() <= figures.items()
+    assert figures["noun/top1"] == 1.0
+    assert all_metrics({"verb": verb, "noun": noun}, labels) == figures
 
 
 def test_tasks_without_common_videos_have_no_figure_in_common():
     scores = {"verb": torch.eye(2), "noun": torch.eye(2)}
     figures = tasks_metrics(scores, {"verb": torch.tensor([0, -1]), "noun": torch.tensor([-1, 1])})
-    assert set(figures) == {"verb", "noun"}
+    assert {name.partition("/")[0] for name in figures} == {"verb", "noun"}
 
 
 @pytest.mark.parametrize(
@@ -147,3 +150,5 @@ def test_classes_and_tasks_that_do_not_fit_are_told():
         per_class(SCORES, LABELS, ["a", "b"])
     with pytest.raises(ValueError, match=r"tasks \['verb'\] and labels of \['noun'\] do not fit"):
         tasks_metrics({"verb": SCORES}, {"noun": LABELS})
+    with pytest.raises(ValueError, match="scores and labels do not fit: give both of one task, or both by task"):
+        all_metrics({"verb": SCORES}, LABELS)

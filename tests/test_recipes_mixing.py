@@ -75,7 +75,8 @@ def test_the_dtype_stays(dtype):
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="alpha=0 is not allowed: it must be above 0"):
-        mixup(torch.zeros(2, 3, 1, 2, 2), 0)
+    for alpha in (0, "x", None):
+        with pytest.raises(ValueError, match=f"alpha={alpha!r} is not allowed: it must be a number above 0"):
+            mixup(torch.zeros(2, 3, 1, 2, 2), alpha)
     with pytest.raises(ValueError, match=r"a video of torch.uint8 was given: mixup blends floats"):
         mixup(torch.zeros(2, 3, 1, 2, 2, dtype=torch.uint8), 0.2)

@@ -183,10 +183,10 @@ def test_lines_tell_of_every_epoch():
 
 
 def test_a_line_has_what_its_row_has():
-    row = {"epoch": 2, "step": 9, "val/verb/top1": 0.5, "val/top5": 0.9, "val/map": 0.25, "train/top1": 0.8}
+    row = {"epoch": 3, "step": 9, "val/verb/top1": 0.5, "val/top5": 0.9, "val/map": 0.25, "train/top1": 0.8}
     assert epoch_line(row) == epoch_line(row, -1) == "epoch 3  top1 0.800  val map 0.250  val verb top1 0.500"
     speed = {"throughput/clips_per_second": 512.3, "throughput/wait_share": 0.123}
-    assert epoch_line({"epoch": 0, "lr": 3e-05, **speed}) == "epoch 1  512 clips/s  waiting 12 %  lr 3e-05"
+    assert epoch_line({"epoch": 1, "lr": 3e-05, **speed}) == "epoch 1  512 clips/s  waiting 12 %  lr 3e-05"
 
 
 def test_lines_go_to_standard_error_and_the_bar_to_terminals(capsys, monkeypatch, tmp_path):

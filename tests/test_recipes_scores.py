@@ -253,6 +253,7 @@ def test_files_that_differ_are_told(other, told):
     [
         ({"weights": [1]}, r"weights=\[1\.0\] do not fit 2 score files"),
         ({"weights": [1, 0]}, "give a number above 0 for each"),
+        ({"weights": [1, float("nan")]}, "give a number above 0 for each"),
         ({"on": "votes"}, "on='votes' is unknown: choose one of scores, logits"),
     ],
 )

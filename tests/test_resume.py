@@ -120,6 +120,26 @@ def test_killed_between_two_checkpoints(monkeypatch, data, whole, tmp_path, step
 
 
 @pytest.mark.slow
+def test_killed_twice_while_gradients_are_summed_up(monkeypatch, data, tmp_path):
+    settings = ("trainer.accumulate_grad_batches=3", "trainer.max_epochs=1")
+    run(data, tmp_path / "whole", *settings)
+    for step in (5, 6):
+        killed_run(monkeypatch, KillAt(step), data, tmp_path / "killed", *settings)
+    run(data, tmp_path / "killed", *settings)
+    assert_ends_alike(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_in_an_epoch_without_validation(monkeypatch, data, tmp_path):
+    """The best checkpoint stays that of the last validation."""
+    settings = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
+    run(data, tmp_path / "whole", *settings)
+    killed_run(monkeypatch, KillAt(15), data, tmp_path / "killed", *settings)
+    run(data, tmp_path / "killed", *settings)
+    assert_ends_alike(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_killed_in_a_validation_and_again_later(monkeypatch, data, whole, tmp_path):
     for killer in (KillInValidation(), KillAt(6), KillAt(9), KillAt(9)):
         killed_run(monkeypatch, killer, data, tmp_path)

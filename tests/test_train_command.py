@@ -1,6 +1,8 @@
 """`pv-sparse train` as a program: what it prints, where it writes, how it fails."""
 
 import importlib
+import signal
+import subprocess
 import sys
 
 import click
@@ -14,6 +16,13 @@ from pv_sparse import cli, train_command
 from pv_sparse.recipes import console
 
 pytestmark = quiet_lightning
+# A shell's job in the background ignores Ctrl-C, and so would this one.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pv_sparse.cli import main
+main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +71,23 @@ def test_errors_are_one_line(tmp_path, monkeypatch, arguments, words):
     assert failed.exit_code == 1
     assert failed.stderr.startswith(words)
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_stop_says_so(tmp_path, how):
+    """And goes on by the same command."""
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, "train", *SMALL, f"data.root={tmp_path / 'data'}"]
+    command += [f"out={tmp_path / 'out'}", "trainer.max_epochs=1000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as program:
+        for line in program.stderr:
+            if line.startswith("epoch 1/1000"):
+                break
+        program.send_signal(how)
+        told = program.stderr.read()
+    assert program.returncode == 128 + how
+    assert told.splitlines()[-1] == "stopped: the same command goes on from the last checkpoint"
+    assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_what_is_not_installed_is_told(monkeypatch):

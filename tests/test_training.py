@@ -13,6 +13,7 @@ from square_runs import assert_same_tensors, quiet_lightning, run, tensors
 from pv_sparse import PvSparseError, SparseVideo, load_model, recognize, save_model
 from pv_sparse.recipes import trainers, training
 from pv_sparse.recipes.building import build
+from pv_sparse.recipes.checkpoints import read_checkpoint
 from pv_sparse.recipes.config import compose
 from pv_sparse.recipes.run_folder import RunFolder
 from pv_sparse.recipes.square import square_videos
@@ -43,6 +44,7 @@ def test_everything_is_in_its_folder(done):
     assert {name for name in files if not name.startswith("tensorboard/")} == {
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "checkpoints/previous.ckpt",
         "config.yaml",
         "history.csv",
         "model.safetensors",
@@ -64,7 +66,7 @@ def test_the_figures_of_the_report_are_those_of_the_history(done):
         [row] = csv.DictReader(file)
     assert metrics["top1"] == pytest.approx(float(row["val/top1"]))
     assert metrics["loss"] == pytest.approx(float(row["val/loss"]))
-    assert (metrics["videos"], metrics["failed_files"], metrics["step"]) == (4, 0, 6)
+    assert (metrics["videos"], metrics["failed_files"], metrics["epoch"], metrics["step"]) == (4, 0, 1, 6)
     assert {"epoch", "step", "lr", "train/loss", "train/top1", "val/mean_class_accuracy"} <= row.keys()
 
 
@@ -108,6 +110,48 @@ def test_a_run_with_other_settings_is_refused(done, data):
         run(data, done, *TRN, "optim.lr=0.5")
 
 
+def test_a_start_that_was_refused_leaves_the_folder_free(data, tmp_path):
+    with pytest.raises(ValueError, match="warmup_epochs=2 must be less than max_epochs=1"):
+        run(data, tmp_path, "trainer.max_epochs=1", "optim.warmup_epochs=2")
+    assert run(data, tmp_path, "trainer.max_epochs=1")
+
+
+@pytest.mark.slow
+def test_a_run_can_be_longer_where_its_schedule_does_not_tell(data, tmp_path):
+    settings = ("optim=sgd", "optim.schedule=constant")
+    run(data, tmp_path / "two", *settings, "trainer.max_epochs=2")
+    for epochs in (1, 2):
+        run(data, tmp_path / "longer", *settings, f"trainer.max_epochs={epochs}")
+    assert_same_tensors(tmp_path / "two", tmp_path / "longer")
+    with pytest.raises(PvSparseError, match=r"trainer.max_epochs=1 in place of 2"):
+        run(data, tmp_path / "two", *settings, "trainer.max_epochs=1")
+
+
+@pytest.mark.slow
+def test_data_may_be_moved(data, tmp_path):
+    shutil.copytree(data, tmp_path / "a")
+    run(tmp_path / "a", tmp_path / "out", "trainer.max_epochs=1")
+    (tmp_path / "a").rename(tmp_path / "b")
+    run(tmp_path / "b", tmp_path / "out", "trainer.max_epochs=1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_files_that_cannot_be_read_are_left_out_of_the_figures(data, tmp_path, workers):
+    root = shutil.copytree(data, tmp_path / "data")
+    Path(square_videos(root, "val", 4).samples[1][0]).write_bytes(b"no video")
+    run(root, tmp_path / "out", "trainer.max_epochs=1", f"data.num_workers={workers}")
+    metrics = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
+    assert (metrics["videos"], metrics["failed_files"]) == (3, 1)
+    for path, _ in square_videos(root, "train", 12).samples:
+        Path(path).write_bytes(b"no video")
+    words = r"0_\d+.mp4: neither it nor its 10 substitutes can be read, as "
+    with pytest.raises(PvSparseError, match=words) as caught:
+        run(root, tmp_path / "none", "trainer.max_epochs=1", f"data.num_workers={workers}")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.slow
 def test_a_run_can_begin_anew_in_its_folder(done, data, tmp_path):
     again = shutil.copytree(done, tmp_path / "again")
@@ -147,27 +191,52 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(
     )
     with pytest.raises(PvSparseError, match=words):
         run(data, tmp_path)
-    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert kept["global_step"] == 3
+    kept = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert kept["global_step"] == 2  # what step 3 made may be spoilt
     assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
 
 
 def test_a_learning_rate_that_is_too_high(data, tmp_path):
-    with pytest.raises(PvSparseError, match=r"the loss is (nan|inf) in step \d+, in epoch \d"):
+    """The first step spoils the weights: the checkpoint after it is none to go on from."""
+    words = r"the loss is (nan|inf) in step 2, in epoch 1: no checkpoint was written before; try an optim.lr"
+    with pytest.raises(PvSparseError, match=words):
         run(data, tmp_path, "optim=sgd", "optim.lr=1e30", "optim.weight_decay=0", "batch_norm=frozen")
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_weights_that_the_last_step_of_an_epoch_spoils(monkeypatch, data, tmp_path):
+    class PoisonAtTheEnd(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.is_last_batch:
+                next(iter(pl_module.model.parameters())).data.fill_(float("nan"))
+
+    monkeypatch.setattr(trainers, "training_rules", lambda config: [PoisonAtTheEnd()])
+    words = r"the logits of the validation are no finite numbers after step 6: .*last.ckpt is of before"
+    with pytest.raises(PvSparseError, match=words):
+        run(data, tmp_path)
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 5
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (["data.val.num_videos=0"], "the val list has no videos"),
-        (["data.classes=[one]"], "the lists have the label 1, and there are 1 classes"),
+        (["data.classes=[one]"], "the list has the class 'left', which is not"),
         (["data.batch_size=none"], "data.batch_size=none is not allowed: give a number above 0, or auto"),
         (["data.batch_size=auto"], "data.batch_size=auto is for one GPU, which tells when its memory is full"),
         (["loss.class_weights=[1,2,3]"], "class_weights: 3 were given for 2 classes"),
         (["loss.label_smoothing=2"], "label_smoothing=2"),
         (["optim.schedule=steps"], "schedule='steps' is unknown: choose one of"),
         (["input.train_rule=middle"], "middle"),
+        (["input.eval_rule=random"], "eval_rule='random' draws its frames"),
+        (["input.eval_rule=tsm_twice"], "eval_rule='tsm_twice' gives 2 views"),
+        (["input.frames_per_segment=2"], "input.frames_per_segment=2 does not fit the model, which takes 1"),
+        (["input.label_flips=[[0,5]]"], r"label_flips=\[\[0, 5\]\] has the class 5, and there are 2 classes"),
+        (["data.val=null"], "data.val is missing"),
+        (["+model.num_classes=7"], "model.num_classes cannot be given"),
+        (["+trainer.limit_train_batches=2"], "trainer.limit_train_batches cannot be given"),
+        (["limit_train_videos=0"], "limit_train_videos=0 is not allowed"),
         (["batch_norm=partly"], "batch_norm=partly is unknown: choose one of trained, partial, frozen"),
         (["mixup_alpha=-1"], "mixup_alpha=-1 is not allowed"),
         (["model.backbone=tinny"], "backbone='tinny' is unknown: did you mean tiny"),
@@ -211,8 +280,8 @@ def test_it_starts_from_a_model_of_other_classes(done, data, tmp_path):
         ["trainer.precision=bf16-mixed", "loss.label_smoothing=0.1", "ema_decay=0.5"],
         ["mixup_alpha=0.2", "loss.class_weights=[1,2]", "batch_norm=frozen"],
         ["model=eco_lite_tiny", "model.num_segments=4", "trainer.gradient_clip_val=1", "optim=sgd"],
-        ["data.num_workers=2", "trainer.limit_train_batches=2"],
-        ["compile=true", "trainer.limit_train_batches=2"],
+        ["data.num_workers=2", "limit_train_videos=4", "limit_val_videos=2"],
+        ["compile=true", "limit_train_videos=4"],
     ],
     ids=lambda overrides: overrides[0],
 )
@@ -251,7 +320,7 @@ def test_several_tasks(tables, tmp_path):
     weights = find_weights(tmp_path / "model.safetensors")
     assert weights.categories == {"verb": ("left", "right"), "noun": ("0", "1", "2")}
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert metrics["verb"]["top1"] == figures["verb/top1"]
+    assert metrics["verb/top1"] == figures["verb/top1"]
     assert (tmp_path / "report" / "confusion_noun.png").exists()
     [video, _] = square_videos(tables, "val", 2).samples
     assert {entry.task for entry in recognize(video[0], weights=tmp_path / "model.safetensors").classes} == {

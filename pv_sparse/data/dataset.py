@@ -135,7 +135,7 @@ class SparseVideoDataset(Dataset[Sample]):
                 else:
                     return {**sample, "requested_index": requested}
         path = self._labeled_videos[requested][0]
-        raise VideoDecodeError(path, f"neither it nor its {MOST_TRIES} substitutes can be read: {'; '.join(errors)}")
+        raise VideoDecodeError(path, f"neither it nor its {MOST_TRIES} substitutes can be read, as {errors[0]}")
 
     def set_epoch(self, epoch: int) -> None:
         """Start another epoch, with other draws; what failed in the one before is logged. Reaches living workers."""

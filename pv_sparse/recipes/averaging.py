@@ -15,6 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from pv_sparse.recipes.checks import is_number
+
 CURRENT_STATE = "current_model_state"
 
 
@@ -39,8 +41,10 @@ class ExponentialAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999, warm_up: bool = True, device: torch.device | str | None = None):
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay={decay} is not allowed: it must be at least 0 and below 1, such as 0.999")
+        if not (is_number(decay) and 0 <= decay < 1):
+            raise ValueError(
+                f"decay={decay!r} is not allowed: it must be a number of at least 0 and below 1, such as 0.999"
+            )
         super().__init__(device=device, use_buffers=True, multi_avg_fn=self._average)
         self.decay = decay
         self.warm_up = warm_up

@@ -64,10 +64,11 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class EvaluationPart(Sampler[int]):
-    """Every `world_size`-th sample, in order: no sample is doubled, so that processes may differ by one."""
+    """Every `world_size`-th sample, in order; some twice where all processes need as many (`Predictions` knows)."""
 
     def __init__(self, dataset: SparseVideoDataset, rank: int = 0, world_size: int = 1):
-        self.numbers = range(rank, len(dataset), world_size)
+        share = math.ceil(len(dataset) / world_size)
+        self.numbers = [(rank + turn * world_size) % len(dataset) for turn in range(share)]
 
     def __len__(self) -> int:
         return len(self.numbers)

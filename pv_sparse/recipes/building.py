@@ -1,7 +1,7 @@
 """From a configuration to data, model and module."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,7 +11,7 @@ from pv_sparse.data.annotations import VideoList
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import NumClasses
 from pv_sparse.models.segment_net import SegmentNet
-from pv_sparse.recipes.classes import Classes, count_classes, find_classes
+from pv_sparse.recipes.classes import Classes, check_label_flips, count_classes, find_classes, in_order_of
 from pv_sparse.recipes.config import instantiate, plain
 from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.inputs import ClipInput
@@ -44,13 +44,15 @@ def build(config: DictConfig) -> Recipe:
     Raises:
         PvSparseError, OSError, ValueError, TypeError: in one line, what of the configuration does not fit.
     """
-    lists = read_lists(config.data)
-    given = plain(config.data).get("classes")
-    classes = find_classes(lists, given)
+    lists = read_lists(config)
+    classes = find_classes(lists, plain(config.data).get("classes"))
+    if "num_classes" in config.model:
+        raise PvSparseError("model.num_classes cannot be given: the data have the classes (data.classes names them)")
     arguments = {**plain(config.model), "num_classes": count_classes(classes)}
     builder = arguments.pop("_target_").rpartition(".")[2]
     model = build_model(config, count_classes(classes))
     clips = ClipInput.for_model(model, arguments.get("backbone", "resnet50"), plain(config.input))
+    check_label_flips(clips.label_flips, classes)
     data = VideoDataModule(
         lists["train"],
         lists["val"],
@@ -65,18 +67,47 @@ def build(config: DictConfig) -> Recipe:
     return Recipe(data, model, _record(str(config.out), build, clips, classes, data.multi_label))
 
 
-def read_lists(node: DictConfig) -> dict[str, VideoList]:
-    """The videos of each split that the node `data` tells a reader for."""
-    return {split: instantiate(node[split]) for split in SPLITS if node.get(split) is not None}
+def read_lists(config: DictConfig) -> dict[str, VideoList]:
+    """The videos of each split that the node `data` tells a reader for, with labels in the order of `data.classes`."""
+    node, names = config.data, plain(config.data).get("classes")
+    missing = [split for split in ("train", "val") if node.get(split) is None]
+    if missing:
+        raise PvSparseError(
+            f"data.{missing[0]} is missing: training takes a list to learn from and one to validate with"
+        )
+    found = {split: instantiate(node[split]) for split in SPLITS if node.get(split) is not None}
+    if names:
+        found = {split: in_order_of(videos, names) for split, videos in found.items()}
+    limits = {"train": config.limit_train_videos, "val": config.limit_val_videos, "test": config.limit_val_videos}
+    return {split: _some(videos, limits[split]) for split, videos in found.items()}
+
+
+def _some(videos: VideoList, limit: int | None) -> VideoList:
+    """So many of a list, spread over it."""
+    if limit is None or limit >= len(videos):
+        return videos
+    if limit < 1:
+        raise PvSparseError(f"a limit of {limit} videos is not allowed: it must be at least 1")
+    return replace(videos, samples=[videos.samples[i * len(videos) // limit] for i in range(limit)])
+
+
+def empty_model(config: DictConfig, num_classes: NumClasses) -> SegmentNet:
+    """The model with random weights."""
+    return _instantiated(config, num_classes, **{key: None for key in STARTS if key in config.model})
 
 
 def build_model(config: DictConfig, num_classes: NumClasses) -> SegmentNet:
     """The model with the weights that it starts from."""
-    model = instantiate(config.model, num_classes=num_classes)
-    if not isinstance(model, SegmentNet):
-        raise PvSparseError(f"{config.model['_target_']} builds a {type(model).__name__}: training takes a SegmentNet")
+    model = _instantiated(config, num_classes)
     if config.init is not None:
         start_from(model, str(config.init), config.model["_target_"].rpartition(".")[2], num_classes)
+    return model
+
+
+def _instantiated(config: DictConfig, num_classes: NumClasses, **arguments: Any) -> SegmentNet:
+    model = instantiate(config.model, num_classes=num_classes, **arguments)
+    if not isinstance(model, SegmentNet):
+        raise PvSparseError(f"{config.model['_target_']} builds a {type(model).__name__}: training takes a SegmentNet")
     return model
 
 

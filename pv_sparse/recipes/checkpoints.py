@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.whole_files import whole_file
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+LAST, BEST, PREVIOUS = "last.ckpt", "best.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,6 +33,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with whole_file(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+            if _comes_of(error, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
             raise PvSparseError(_told(path, error)) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
@@ -43,6 +46,7 @@ class LastAndBest(Checkpoint):
     """Writes `last.ckpt`, to go on from, and `best.ckpt`, with the best figure so far.
 
     `last.ckpt` is written every so many optimizer steps, between two of them, and after each epoch with its validation.
+    The one before is `previous.ckpt`.
 
     Args:
         folder: for both.
@@ -71,21 +75,24 @@ class LastAndBest(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         figures = trainer.callback_metrics
         reached = [float(figures[self.monitor]), -float(figures["val/loss"])] if self.monitor in figures else []
-        self._last_is_best = not reached or reached > self._best
+        self._last_is_best = reached > self._best if reached else not self._best
         if self._last_is_best:
             self._best = reached
         self._save(trainer)
         self._keep_best()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best, "last_is_best": self._last_is_best}
+        return {"best": self._best, "last_is_best": self._last_is_best, "saved_at": self._saved_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best, self._last_is_best = state_dict["best"], state_dict["last_is_best"]
+        self._saved_at = state_dict["saved_at"]
         self._keep_best()  # the run may have been killed between the two files
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_at = trainer.global_step
+        if trainer.is_global_zero and (self.folder / LAST).exists():
+            _link(self.folder / LAST, self.folder / PREVIOUS)
         trainer.save_checkpoint(self.folder / LAST)
 
     @rank_zero_only
@@ -100,6 +107,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         PvSparseError: a file that is none, or damaged.
     """
+    if not path.exists():
+        raise PvSparseError(f"{path}: there is no such checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -107,6 +116,32 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "loops" not in content:
         raise PvSparseError(f"{path}: it is no checkpoint of pv-sparse train")
     return content
+
+
+def drop_suspect(folder: Path, batches_done: int) -> Path | None:
+    """Of a run whose loss is no number: the newest checkpoint after which a loss was one, which becomes the last.
+
+    Args:
+        folder: of `LastAndBest`.
+        batches_done: before the one whose loss is no number. A checkpoint of just then may have spoilt weights.
+
+    Returns:
+        Where it is; None where there is none.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if last.exists() and batches_in(read_checkpoint(last)) < batches_done:
+        return last
+    last.unlink(missing_ok=True)
+    if previous.exists() and batches_in(read_checkpoint(previous)) < batches_done:
+        previous.replace(last)
+        return last
+    return None
+
+
+def batches_in(checkpoint: Mapping[str, Any]) -> int:
+    """How many batches a run had done when it wrote this."""
+    done: int = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
+    return done
 
 
 def _link(source: Path, target: Path) -> None:
@@ -126,10 +161,17 @@ def _told(path: Path, error: Exception) -> str:
     return f"{path}: the checkpoint cannot be written: {cause}; {kept}"
 
 
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Or comes of one: torch's writer fails once more as it closes the file."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """It, and what it comes of: torch's writer fails once more as it closes the file."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _is_full_disk(error: Exception) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return any(isinstance(cause, OSError) and cause.errno in full for cause in _causes(error))
+
+
+def _comes_of(error: Exception, kind: type[BaseException]) -> bool:
+    return any(isinstance(cause, kind) for cause in _causes(error))

@@ -19,15 +19,18 @@ UNLABELLED = -1
 PLACEHOLDER = re.compile(r"(class )?\d+")
 
 
-def match_labels(videos: VideoList, weights: Weights) -> dict[str, np.ndarray]:
+def match_labels(videos: VideoList, weights: Weights, *, warn: bool = True) -> dict[str, np.ndarray]:
     """By task, what the videos are in the numbers of the weights: labels as in `TaskScores`; of one task under "".
 
     Labels go by name where the weights have every class of the data (case, and space or underscore, do not matter).
-    Where the names differ and their number is the same, they go by number, and a warning is logged.
+    Where some names differ, the others have the same numbers, and there are as many, they go by number, and a warning
+    is logged.
 
     Args:
-        videos: `label` in the info of each, if any: a number, a list of all right ones, or `{task: number}`.
+        videos: `label` in the info of each, if any: a number, -1 where there is none, a list of all right ones, or
+            `{task: number}`.
         weights: their `categories`.
+        warn: whether to log it.
 
     Raises:
         WeightsError: classes that do not fit those of the weights.
@@ -41,7 +44,7 @@ def match_labels(videos: VideoList, weights: Weights) -> dict[str, np.ndarray]:
     labels = {}
     for task, names in categories.items():
         given = [_of_task(path, info.get("label"), task, categories) for path, info in videos.samples]
-        numbers = _numbers(classes.get(task, ()), names, weights.name)
+        numbers = _numbers(classes.get(task, ()), names, weights.name, warn)
         told = [
             _renumbered(path, label, numbers, names) for (path, _), label in zip(videos.samples, given, strict=True)
         ]
@@ -61,7 +64,7 @@ def _of_task(path: str, label: Any, task: str, tasks: Mapping[str, Any]) -> Any:
     return label
 
 
-def _numbers(given: Sequence[str], names: Sequence[str], weights: str) -> list[int] | None:
+def _numbers(given: Sequence[str], names: Sequence[str], weights: str, warn: bool) -> list[int] | None:
     """For each class of the data, that of the weights; None where they are the same or have no names."""
     if not _are_names(given) or not _are_names(names):
         return None
@@ -73,9 +76,15 @@ def _numbers(given: Sequence[str], names: Sequence[str], weights: str) -> list[i
     told = f"{len(unknown)} of the {len(given)} classes of the data are not among the {len(names)} of {weights}"
     first = f"such as {given[unknown[0]]!r}"
     moved = [name for number, name in enumerate(theirs) if place.get(name, number) != number]
+    if len(unknown) == len(given):
+        raise WeightsError(
+            f"{told}, {first}: choose weights of these classes; if they are the same, give them the names of the "
+            f"weights, such as {names[0]!r}, in the list or by data.classes="
+        )
     if len(given) != len(names) or moved:
         raise WeightsError(f"{told}, {first}: choose weights of these classes, or train some")
-    logger.warning("%s, %s: classes go by their numbers", told, first)
+    if warn:
+        logger.warning("%s, %s: classes go by their numbers", told, first)
     return None
 
 
@@ -89,7 +98,7 @@ def _plain(name: str) -> str:
 
 def _renumbered(path: str, label: Any, numbers: Sequence[int] | None, names: Sequence[str]) -> list[int] | None:
     """The classes of a video; None where it has no label."""
-    if label is None:
+    if label is None or (not isinstance(label, Sequence) and label == UNLABELLED):
         return None
     given = [int(own) for own in label] if isinstance(label, Sequence) else [int(label)]
     count = len(names if numbers is None else numbers)

@@ -1,6 +1,7 @@
 """The classes of a data set: their names and number, and whether the lists of videos agree on them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import NumClasses
+from pv_sparse.resources import resource_dir
+from pv_sparse.transforms import LABEL_FLIPS
 
 Classes = tuple[str, ...] | dict[str, tuple[str, ...]]
 Lists = Mapping[str, VideoList]
@@ -19,7 +22,7 @@ def find_classes(lists: Lists, names: Sequence[str] | Mapping[str, Sequence[str]
 
     Args:
         lists: by the name of the split; the training videos first.
-        names: in the order of the labels; of several tasks, a dict. They take the place of those of the lists.
+        names: in the order of the labels, where the lists have none (`in_order_of`); of several tasks, a dict.
 
     Raises:
         PvSparseError: an empty list, videos without labels, labels beyond the classes, lists whose classes differ.
@@ -43,6 +46,57 @@ def find_classes(lists: Lists, names: Sequence[str] | Mapping[str, Sequence[str]
     return told
 
 
+def in_order_of(videos: VideoList, names: Sequence[str] | Mapping[str, Sequence[str]]) -> VideoList:
+    """The same videos with labels in the order of these names; those of a list without names are so already.
+
+    Raises:
+        PvSparseError: a class of the list that is not among the names.
+    """
+    wanted = _plain(names)
+    own = videos.classes
+    if isinstance(own, dict) != isinstance(wanted, dict) or not own:
+        return replace(videos, classes=wanted)
+    numbers = {task: _numbers(known, ordered) for task, known, ordered in _pairs(own, wanted)}
+    samples = [(path, _relabelled(info, numbers)) for path, info in videos.samples]
+    return VideoList(samples, wanted)
+
+
+def check_label_flips(flips: Any, classes: Classes) -> None:
+    """That the classes of what a flip swaps are those that are meant.
+
+    Args:
+        flips: of `ClipInput`: None, pairs, a name of `LABEL_FLIPS`, or a dict of these by task.
+        classes: of the data.
+
+    Raises:
+        PvSparseError: a class that there is not; a name whose classes are others, or in another order.
+    """
+    by_task = flips if isinstance(flips, Mapping) else {"": flips}
+    for task, own in by_task.items():
+        names = classes.get(task, ()) if isinstance(classes, dict) else classes
+        pairs = LABEL_FLIPS.get(own, ()) if isinstance(own, str) else own or ()
+        beyond = [number for pair in pairs for number in pair if not 0 <= number < len(names)]
+        if beyond:
+            raise PvSparseError(f"label_flips={own} has the class {beyond[0]}, and there are {len(names)} classes")
+        meant = _category_names(own) if isinstance(own, str) and pairs else names
+        other = [number for pair in pairs for number in pair if _letters(names[number]) != _letters(meant[number])]
+        if other:
+            raise PvSparseError(
+                f"label_flips={own} means {meant[other[0]]!r} by class {other[0]}, which is {names[other[0]]!r} here: "
+                "give the pairs of numbers in the order of these classes"
+            )
+
+
+def _category_names(name: str) -> list[str]:
+    path = resource_dir("model_zoo") / "categories" / f"{name}.txt"
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _letters(name: str) -> str:
+    """Without what lists write differently: brackets, capitals."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
 def count_classes(classes: Classes) -> NumClasses:
     """How many there are; of several tasks, a dict."""
     return {task: len(names) for task, names in classes.items()} if isinstance(classes, dict) else len(classes)
@@ -54,6 +108,39 @@ def multi_hot(labels: Sequence[Sequence[int]], num_classes: int) -> Tensor:
     for row, label in zip(hot, labels, strict=True):
         row[list(label)] = 1
     return hot
+
+
+def _pairs(own: Classes, wanted: Classes) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(task, names of the list, names in order); of one task, under ""."""
+    if isinstance(own, dict) and isinstance(wanted, dict):
+        return [(task, known, wanted.get(task, known)) for task, known in own.items()]
+    return [("", own, wanted)]  # type: ignore[list-item]
+
+
+def _numbers(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Of each name of the list, its number among those wanted."""
+    missing = [name for name in own if name not in wanted]
+    if missing:
+        raise PvSparseError(
+            f"the list has the class {missing[0]!r}, which is not among the {len(wanted)} classes given"
+        )
+    return [wanted.index(name) for name in own] or list(range(len(wanted)))
+
+
+def _relabelled(info: Mapping[str, Any], numbers: Mapping[str, list[int]]) -> dict[str, Any]:
+    label = info.get("label")
+    if label is None:
+        return dict(info)
+    if isinstance(label, Mapping):
+        return {**info, "label": {task: _moved(own, numbers[task]) for task, own in label.items()}}
+    return {
+        **info,
+        "label": [_moved(own, numbers[""]) for own in label] if _is_list(label) else _moved(label, numbers[""]),
+    }
+
+
+def _moved(label: int, numbers: list[int]) -> int:
+    return numbers[label] if 0 <= label < len(numbers) else label
 
 
 def _check_labels(split: str, videos: VideoList) -> None:

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pv_sparse.errors import PvSparseError
+from pv_sparse.recipes.checks import check_types
+from pv_sparse.recipes.whole_files import whole_file
 from pv_sparse.resources import resource_dir
 
 TOLD_ERRORS = (PvSparseError, OSError, ValueError, TypeError)
@@ -43,22 +46,19 @@ def compose(name: str, overrides: Sequence[str], may_miss: bool = False) -> Comp
         may_miss: whether values that must be given may be missing.
 
     Raises:
-        PvSparseError: an override that does not exist, with near ones; a value that must be given.
+        PvSparseError: an override that does not exist, with near ones; a value that must be given; one of another kind
+            than the default, or below the least.
     """
     try:
-        with initialize_config_dir(str(resource_dir("configs").absolute()), version_base="1.3"):
-            config = hydra_compose(name, list(overrides), return_hydra_config=True)
+        composed = _compose(name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise PvSparseError(_told(name, error)) from error
-    choices = dict(config.hydra.runtime.choices)
-    with open_dict(config):
-        del config["hydra"]
-    missing = missing_keys(config)
+        raise PvSparseError(_told(name, overrides, error)) from error
+    missing = missing_keys(composed.config)
     if missing and not may_miss:
         raise PvSparseError(f"{missing[0]} must be given: add {missing[0]}=... to the command")
     if not missing:
-        _check_references(name, config)
-    return Composed(config, choices)
+        _check_values(name, overrides, composed)
+    return composed
 
 
 def instantiate(node: DictConfig, **arguments: Any) -> Any:
@@ -79,13 +79,17 @@ def plain(node: DictConfig) -> Plain:
 
 
 def write_config(config: DictConfig, path: Path) -> None:
-    """The whole configuration as one YAML file, with everything it refers to."""
-    path.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    """The whole configuration as one YAML file, with everything it refers to.
+
+    One that is there stays until the new one is whole.
+    """
+    with whole_file(path) as file:
+        file.write(OmegaConf.to_yaml(config, resolve=True).encode("utf-8"))
 
 
 def missing_keys(config: DictConfig) -> list[str]:
     """Those that must be given; not those that refer to them."""
-    return [key for key, value in _flat(OmegaConf.to_container(config, resolve=False)) if value == MISSING]
+    return [key for key, value in _unresolved(config).items() if value == MISSING]
 
 
 def differences(first: DictConfig, second: DictConfig) -> dict[str, tuple[Any, Any]]:
@@ -104,19 +108,54 @@ def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _check_references(name: str, config: DictConfig) -> None:
+def _compose(name: str, overrides: Sequence[str]) -> Composed:
+    """As Hydra does, with its errors."""
+    with initialize_config_dir(str(resource_dir("configs").absolute()), version_base="1.3"):
+        config = hydra_compose(name, list(overrides), return_hydra_config=True)
+    choices = {group: choice for group, choice in config.hydra.runtime.choices.items() if "/" not in group}
+    with open_dict(config):
+        del config["hydra"]
+    return Composed(config, choices)
+
+
+@cache
+def _defaults(name: str, choices: tuple[str, ...] = ()) -> Composed:
+    """Not to be changed."""
+    return _compose(name, choices)
+
+
+def _check_values(name: str, overrides: Sequence[str], composed: Composed) -> None:
     try:
-        plain(config)
+        values = dict(_flat(plain(composed.config)))
     except OmegaConfBaseException as error:
-        raise PvSparseError(_told(name, error)) from error
+        raise PvSparseError(_told(name, overrides, error)) from error
+    chosen, bare = (_unresolved(each.config) for each in (_without_values(name, overrides), _defaults(name)))
+    check_types(values, chosen, may_be_null=bare)
 
 
-def _told(name: str, error: Exception) -> str:
+def _without_values(name: str, overrides: Sequence[str]) -> Composed:
+    """With those overrides alone that choose a file of a group, or without any where they do not go together."""
+    groups = _defaults(name).choices
+    try:
+        return _defaults(name, tuple(each for each in overrides if each.partition("=")[0].lstrip("+") in groups))
+    except (HydraException, OmegaConfBaseException):
+        return _defaults(name)
+
+
+def _unresolved(config: DictConfig) -> Plain:
+    """By key, with references as they are written."""
+    return dict(_flat(OmegaConf.to_container(config, resolve=False)))
+
+
+def _told(name: str, overrides: Sequence[str], error: Exception) -> str:
     """What Hydra says, on one line, without what is about its inside."""
     text = " ".join(str(error).split())
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown is not None:
-        return f"{unknown[1]} is no setting: {_offer(unknown[1], name)}"
+        return f"{unknown[1]} is no setting: {_offer(unknown[1], _without_values(name, overrides))}"
+    several = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+=.*?)' (?:1\.|requires)", text)
+    if several is not None:
+        return f"{several[1]} is not allowed: one run takes one value of each key; a list is quoted, as in 'key=[1,2]'"
     choice = re.search(
         r"Could not find '(\S+)/([^/]+)' Available options in '\S+': (.*?)(?: Config search path|$)", text
     )
@@ -126,15 +165,9 @@ def _told(name: str, error: Exception) -> str:
     return re.sub(r" See https:\S+.*| full_key: .*", "", text)
 
 
-def _offer(unknown: str, name: str) -> str:
-    keys = _keys(name)
+def _offer(unknown: str, composed: Composed) -> str:
+    keys = [*_unresolved(composed.config), *composed.choices]
     near = difflib.get_close_matches(unknown, keys, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"the first parts are {', '.join(sorted({key.partition('.')[0] for key in keys}))}"
-
-
-def _keys(name: str) -> list[str]:
-    with initialize_config_dir(str(resource_dir("configs").absolute()), version_base="1.3"):
-        config = hydra_compose(name)
-    return [key for key, _ in _flat(OmegaConf.to_container(config, resolve=False))]

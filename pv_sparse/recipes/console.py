@@ -2,11 +2,13 @@
 
 import logging
 import os
+import signal
 import warnings
 
 import click
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
 
@@ -28,7 +30,18 @@ def leave_cores_to(num_workers: int) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() - num_workers))
 
 
+def exit_code(stop: BaseException) -> int:
+    """That a shell gives a program which was stopped so: by Ctrl-C, or by SIGTERM."""
+    return 128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)
+
+
 @rank_zero_only
 def tell(text: str) -> None:
     """On standard output, by one of all processes."""
     click.echo(text)
+
+
+@rank_zero_only
+def warn(text: str) -> None:
+    """On standard error, by one of all processes."""
+    click.echo(text, err=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -68,8 +67,9 @@ def evaluate(
     A file that cannot be read is told in `scores.npz` and `results.jsonl`, counted, and left out of the figures; so
     is a video whose logits are not finite. Videos without labels have scores and no part in the figures.
 
-    Processes of the trainer take batches in turn, none twice, and the first of them brings them together: batches are
-    the same in one process or several, and so are the numbers. They share the folder `out`.
+    Processes of the trainer take batches in turn, and the first of them brings them together: batches are the same in
+    one process or several, and so are the numbers. Where there are fewer batches than processes, the rest take the
+    first batch again, whose videos count once. They share the folder `out`.
 
     Args:
         model: of the weights, giving logits.
@@ -89,21 +89,14 @@ def evaluate(
         ValueError: an unknown protocol, or arguments that sampler, transform or loader refuse.
     """
     out, chosen = Path(out), get_protocol(protocol) if isinstance(protocol, str) else protocol
-    labels = check_test(weights, videos, chosen)
+    chosen.record(weights)
+    labels = match_labels(videos, weights)
     _check_gives_logits(model)
     check_output(out)
     if average is not None:
         chosen = replace(chosen, average=average)
-    dataset = SparseVideoDataset(
-        videos,
-        chosen.sampler(weights),
-        chosen.transform(weights),
-        on_error="raise",
-        dtype="uint8",
-        modality="flow" if weights.modality == "flow" else "rgb",
-        index=index,
-    )
-    module = _Evaluator(model, Batches(dataset, batch_size), num_workers, chosen.num_views(weights), out)
+    batches = Batches(_dataset(videos, weights, chosen, index), batch_size)
+    module = _Evaluator(model, batches, num_workers, chosen.num_views(weights), out)
     trainer = trainer or create_trainer()
     trainer.predict(module, return_predictions=False)
     trial = Trial(weights, videos, labels, chosen.describe(weights), chosen.average_for(weights), trainer.precision)
@@ -111,10 +104,10 @@ def evaluate(
     return Evaluation(out, read_metrics(out))
 
 
-def check_test(weights: Weights, videos: VideoList, protocol: Protocol) -> dict[str, np.ndarray]:
-    """Whether the three fit, before a model is loaded: errors as of `evaluate`. Returns labels as `match_labels`."""
+def check_test(weights: Weights, videos: VideoList, protocol: Protocol) -> None:
+    """Whether the three fit, before a model is loaded: errors as of `evaluate`, which gives the warnings."""
     protocol.record(weights)
-    return match_labels(videos, weights)
+    match_labels(videos, weights, warn=False)
 
 
 def create_trainer(
@@ -136,6 +129,18 @@ def create_trainer(
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
+    )
+
+
+def _dataset(videos: VideoList, weights: Weights, protocol: Protocol, index: Index | None) -> SparseVideoDataset:
+    return SparseVideoDataset(
+        videos,
+        protocol.sampler(weights),
+        protocol.transform(weights),
+        on_error="raise",
+        dtype="uint8",
+        modality="flow" if weights.modality == "flow" else "rgb",
+        index=index,
     )
 
 

@@ -19,8 +19,8 @@ Batch = dict[str, Any]
 class Batches(Dataset[Batch]):
     """Whole batches by number, so that processes share batches out, and none depends on how many they are.
 
-    A batch is `video` (n, C, V * T, H, W) or None, `rows` (the numbers of its n videos) and `looks`; `problem` is would
-    go wrong with every video.
+    A batch is `video` (n, C, V * T, H, W) or None, `rows` (the numbers of its n videos) and `looks`; `problem` is what
+    would go wrong with every video.
     """
 
     def __init__(self, dataset: SparseVideoDataset, batch_size: int):
@@ -51,7 +51,8 @@ class Batches(Dataset[Batch]):
 class InTurn(DistributedSampler[int]):
     """Every `num_replicas`-th batch; a DistributedSampler, which Lightning does not replace by its own.
 
-    A process for which none is left takes the first too, since Lightning ends without a word what has no batches.
+    A process for which there is none takes the first again, since Lightning ends without a word what has no batches;
+    `merge_parts` counts its videos once.
     """
 
     def __init__(self, batches: Batches, rank: int, world_size: int):

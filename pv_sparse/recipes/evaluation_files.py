@@ -1,29 +1,27 @@
 """The files of an evaluation: scores, a result record for each video, and the figures."""
 
 import json
-import platform
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pv_sparse import __version__
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.dataset import Sample
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.evaluation_parts import Look, Merged
 from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores, average_views
+from pv_sparse.recipes.versions import versions
 from pv_sparse.recipes.whole_files import whole_file
 from pv_sparse.recognition import ClassScore, Recognition, best_classes
 from pv_sparse.zoo.weights import Weights
 
 SCORES_FILE, RESULTS_FILE, METRICS_FILE = "scores.npz", "results.jsonl", "metrics.json"
 TOP_K = 5
-PACKAGES = ("torch", "torchvision", "lightning", "pytorchvideo", "av", "numpy")
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,22 @@ class Trial:
 
 
 def check_output(out: Path) -> None:
-    """`PvSparseError` for a folder that holds an evaluation, or a file in its place."""
+    """Make the folder, so that what stands in the way is told before the work.
+
+    Raises:
+        PvSparseError: a folder that holds an evaluation, a file in its place, or nowhere to write.
+    """
     if out.exists() and not out.is_dir():
         raise PvSparseError(f"out={out} is a file: give a folder")
     present = [name for name in (SCORES_FILE, RESULTS_FILE, METRICS_FILE) if (out / name).exists()]
     if present:
         raise PvSparseError(f"out={out} holds another evaluation, or a run ({present[0]}): give another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise PvSparseError(f"out={out} cannot be written to ({error.strerror}): give another folder") from error
 
 
 def look_of(row: int, sample: Sample) -> Look:
@@ -99,7 +107,7 @@ def write_metrics(out: Path, scores: Scores, about: Mapping[str, Any]) -> None:
         "num_failed": len(scores.failed),
         "weights": scores.weights,
         **about,
-        "versions": _versions(),
+        "versions": versions(),
     }
     with whole_file(out / METRICS_FILE) as file:
         file.write(json.dumps(content, indent=2).encode() + b"\n")
@@ -149,7 +157,3 @@ def _records(merged: Merged, trial: Trial, scores: Scores) -> Iterator[Recogniti
             frame_times_seconds=look["frame_times_seconds"],
             classes=top_classes(scores, place[row]) if row in place else None,
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"pv_sparse": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -4,39 +4,63 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+import torch.distributed
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
-from pv_sparse.recipes.building import Recipe
+from pv_sparse.recipes.building import Recipe, empty_model
 from pv_sparse.recipes.checkpoints import read_checkpoint
 from pv_sparse.recipes.history import History
 from pv_sparse.recipes.module import RecognitionModule
 from pv_sparse.recipes.report import write_report
 from pv_sparse.recipes.run_folder import RunFolder
+from pv_sparse.recipes.trainers import create_module
 from pv_sparse.zoo.saving import save_model
+from pv_sparse.zoo.state_dicts import load_exactly
 
 PREFIX = "test/"
 PUBLISHED = ("top1", "top5", "mean_class_accuracy", "map")
 
 
-def finish(
-    config: DictConfig, recipe: Recipe, module: RecognitionModule, trainer: Trainer, folder: RunFolder
-) -> dict[str, float]:
+def finish(config: DictConfig, recipe: Recipe, trainer: Trainer, folder: RunFolder) -> dict[str, float]:
     """Evaluate the best weights on the test videos, and write `model.safetensors` and `report/`.
 
     Returns:
         The figures by name, as fractions.
     """
+    trainer.strategy.barrier()  # until the best checkpoint is there
     best = read_checkpoint(folder.best)
-    module.load_state_dict(best["state_dict"])
+    # A model of its own: what was trained may be compiled, wrapped, or cut into pieces.
+    best_recipe = replace(recipe, model=_filled(config, recipe, best))
+    module = create_module(config, best_recipe, trainer, is_trained=False)
     trainer.test(module, recipe.data, verbose=False)
     logged = trainer.callback_metrics
     figures = {name.removeprefix(PREFIX): float(value) for name, value in logged.items() if name.startswith(PREFIX)}
+    failed = _failed_files(recipe)
     if trainer.is_global_zero:
-        save_model(module.model, folder.model, replace(recipe.weights, metrics=_measured(config, figures)))
-        _report(recipe, module, trainer, folder, best, figures["loss"])
+        save_model(best_recipe.model, folder.model, replace(recipe.weights, metrics=_measured(config, figures)))
+        _report(recipe, module, trainer, folder, best, failed, figures["loss"])
     trainer.strategy.barrier()
     return figures
+
+
+def _filled(config: DictConfig, recipe: Recipe, checkpoint: Mapping[str, Any]) -> Any:
+    own = {
+        key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
+    }
+    model = empty_model(config, recipe.data.num_classes)
+    load_exactly(model, own, "best.ckpt", str(config.model["_target_"]))
+    return model
+
+
+def _failed_files(recipe: Recipe) -> dict[str, str]:
+    """Those that any process met."""
+    of_all: list[dict[str, str] | None] = [recipe.data.failed_files()]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        of_all = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(of_all, recipe.data.failed_files())
+    return {path: why for failed in of_all for path, why in (failed or {}).items()}
 
 
 def _measured(config: DictConfig, figures: Mapping[str, float]) -> tuple[Mapping[str, Any], ...]:
@@ -51,6 +75,7 @@ def _report(
     trainer: Trainer,
     folder: RunFolder,
     best: Mapping[str, Any],
+    failed: Mapping[str, str],
     loss: float,
 ) -> None:
     judged = module.judged
@@ -64,7 +89,7 @@ def _report(
         classes=recipe.data.classes,
         history=history.rows,
         config_yaml=folder.config.read_text(encoding="utf-8"),
-        failed=recipe.data.failed_files(),
+        failed=failed,
         multi_label=recipe.data.multi_label,
-        extra={"loss": loss, "epoch": best["epoch"], "step": best["global_step"]},
+        extra={"loss": loss, "epoch": best["epoch"] + 1, "step": best["global_step"]},
     )

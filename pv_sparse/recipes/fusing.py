@@ -1,7 +1,8 @@
 """Late fusion of score files: several modalities, or networks of several numbers of frames, to one answer a video."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,15 +47,7 @@ def fuse(sources: Sequence[StrPath | Scores], weights: Sequence[float] | None = 
     files = [source if isinstance(source, Scores) else Scores.read(source) for source in sources]
     names = [f"scores {n}" if isinstance(source, Scores) else str(source) for n, source in enumerate(sources, 1)]
     failed = {path: reason for file in files for path, reason in file.failed.items()}
-    for file, name in zip(files[1:], names[1:], strict=True):
-        _check_classes(files[0], names[0], file, name)
-        _check_videos(files[0], names[0], file, name, failed)
-    videos = [video for video in _numbered(files[0].paths) if video[0] not in failed]
-    if not videos:
-        raise PvSparseError("no video was read in all of the score files: there is nothing to fuse")
-    picked = [_picked(file, videos) for file in files]
-    for file, name in zip(picked[1:], names[1:], strict=True):
-        _check_labels(picked[0], names[0], file, name)
+    picked = _matched(files, names, failed)
     return Scores(
         paths=picked[0].paths,
         tasks={task: _fused(picked, given, task, on) for task in picked[0].tasks},
@@ -74,7 +67,6 @@ def write_fusion(fused: Scores, out: StrPath, sources: Sequence[StrPath], weight
     """
     folder = Path(out)
     check_output(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     fused.save(folder / SCORES_FILE)
     write_results(folder, _records(fused))
     about = {"fused": [str(source) for source in sources], "fusion_weights": weights and list(weights)}
@@ -87,9 +79,23 @@ def _checked(sources: Sequence[StrPath | Scores], weights: Sequence[float] | Non
     if len(sources) < 2:
         raise ValueError(f"{len(sources)} score file was given: fusion takes two or more")
     given = [1.0] * len(sources) if weights is None else [float(weight) for weight in weights]
-    if len(given) != len(sources) or min(given) <= 0:
+    if len(given) != len(sources) or not all(0 < weight < math.inf for weight in given):
         raise ValueError(f"weights={given} do not fit {len(sources)} score files: give a number above 0 for each")
     return given
+
+
+def _matched(files: Sequence[Scores], names: Sequence[str], failed: Mapping[str, str]) -> list[Scores]:
+    """The same videos of each, in the order of the first; those that failed are left out."""
+    for file, name in zip(files[1:], names[1:], strict=True):
+        _check_classes(files[0], names[0], file, name)
+        _check_videos(files[0], names[0], file, name, failed)
+    videos = [video for video in _numbered(files[0].paths) if video[0] not in failed]
+    if not videos:
+        raise PvSparseError("no video was read in all of the score files: there is nothing to fuse")
+    picked = [_picked(file, videos) for file in files]
+    for file, name in zip(picked[1:], names[1:], strict=True):
+        _check_labels(picked[0], names[0], file, name)
+    return picked
 
 
 def _check_classes(first: Scores, first_name: str, other: Scores, name: str) -> None:
@@ -108,7 +114,7 @@ def _check_classes(first: Scores, first_name: str, other: Scores, name: str) -> 
             )
 
 
-def _check_videos(first: Scores, first_name: str, other: Scores, name: str, failed: dict[str, str]) -> None:
+def _check_videos(first: Scores, first_name: str, other: Scores, name: str, failed: Mapping[str, str]) -> None:
     ours, theirs = set(_numbered(first.paths)), set(_numbered(other.paths))
     for missing, holder, lacking in ((ours - theirs, first_name, name), (theirs - ours, name, first_name)):
         paths = sorted(path for path, _ in missing if path not in failed)

@@ -18,7 +18,7 @@ FORKS = ("_step", "_epoch")
 class History(Callback):
     """Collects `epoch`, `step`, `lr` and the figures with a slash in their names: `train/loss`, `val/top1`, ...
 
-    `epoch` counts from 0, `step` the optimizer's steps so far, `lr` is that of the first parameter group in the epoch's
+    `epoch` counts from 1, `step` the optimizer's steps so far, `lr` is that of the first parameter group in the epoch's
     last step. A figure that was not logged in an epoch is not in its row, as of epochs without validation.
 
     Checkpoints written at an epoch's end have its row: Lightning calls `Checkpoint` callbacks last. Other callbacks it
@@ -47,7 +47,7 @@ class History(Callback):
         self._lr = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else None
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        row: Row = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         if self._lr is not None:
             row["lr"] = self._lr
         self.rows.append(row | self._new_figures(trainer))

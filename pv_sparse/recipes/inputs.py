@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
+from pv_sparse.data.segments import get_rule
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.transforms import NORMALIZATIONS, Normalization, RandomLabelFlip, create_sparse_video_transform
 from pv_sparse.transforms.normalization import get_normalization
@@ -63,6 +64,12 @@ class ClipInput:
     def __post_init__(self) -> None:
         if self.modality not in ("rgb", "rgbdiff", "flow"):
             raise ValueError(f"modality={self.modality!r} is unknown: choose one of rgb, rgbdiff, flow")
+        for name in ("train_rule", "eval_rule"):
+            rule = get_rule(getattr(self, name))
+            if rule.num_views > 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} gives {rule.num_views} views: take one of one view")
+        if get_rule(self.eval_rule).is_random:
+            raise ValueError(f"eval_rule={self.eval_rule!r} draws its frames: take one that does not, such as 'center'")
 
     @classmethod
     def for_model(cls, model: SegmentNet, backbone: str, given: Mapping[str, Any]) -> "ClipInput":
@@ -74,16 +81,20 @@ class ClipInput:
             given: attributes of this class. A `size` takes the `resize` along, in the same ratio.
 
         Raises:
-            ValueError: a number of segments that the model cannot take.
+            ValueError: segments, frames or a modality that the model cannot take.
         """
         told = {name: value for name, value in given.items() if value is not None}
-        wanted = _shown_by(model, backbone) | told
+        shown = _shown_by(model, backbone)
+        wanted = shown | told
         wanted.setdefault("resize", round(wanted["size"] * 256 / 224))
         if model.num_segments is not None and wanted["num_segments"] != model.num_segments:
             raise ValueError(
                 f"input.num_segments={wanted['num_segments']} does not fit the model, which is made for "
                 f"{model.num_segments}: change model.num_segments alone"
             )
+        for name in ("frames_per_segment", "modality"):
+            if wanted[name] != shown[name]:
+                raise ValueError(f"input.{name}={wanted[name]} does not fit the model, which takes {shown[name]}")
         return cls(**wanted)
 
     @classmethod

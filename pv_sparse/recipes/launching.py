@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.config import plain
 
 
@@ -27,7 +28,7 @@ class TrainJob:
         """What submitit submits again: the checkpoints of the run say where it goes on."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(TrainJob(self.config))
+        return DelayedSubmission(TrainJob({**self.config, "resume": True}))
 
 
 def submit(config: DictConfig) -> str:
@@ -41,6 +42,10 @@ def submit(config: DictConfig) -> str:
     except ImportError as error:
         raise ImportError('launcher=slurm needs submitit: pip install "pv-sparse[slurm]"') from error
     launcher = plain(config.launcher)
+    if not isinstance(config.trainer.devices, int):
+        raise PvSparseError(
+            f"trainer.devices={config.trainer.devices} is no number: a job asks for so many GPUs of each machine"
+        )
     executor = submitit.AutoExecutor(Path(launcher["folder"]), cluster=launcher["cluster"])
     executor.update_parameters(**{key: value for key, value in launcher["parameters"].items() if value is not None})
     here = OmegaConf.create(plain(config))

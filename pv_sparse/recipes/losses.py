@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pv_sparse.models.logits import Logits
+from pv_sparse.recipes.checks import is_number
 
 Labels = Tensor | Mapping[str, Tensor]
 ClassWeights = Sequence[float] | Mapping[str, Sequence[float]]
@@ -43,8 +45,12 @@ class TaskLoss(nn.Module):
         multi_label: bool = False,
     ):
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing={label_smoothing} is not allowed: it must be at least 0 and below 1")
+        if not (is_number(label_smoothing) and 0 <= label_smoothing < 1):
+            raise ValueError(
+                f"label_smoothing={label_smoothing!r} is not allowed: it must be a number of at least 0 and below 1"
+            )
+        if not isinstance(task_weights, Mapping | None):
+            raise ValueError(f"task_weights={task_weights!r} are not allowed: give a dict of a number for each task")
         self.label_smoothing = label_smoothing
         self.multi_label = multi_label
         self.task_weights = dict(task_weights or {})
@@ -54,7 +60,7 @@ class TaskLoss(nn.Module):
         self._weights = nn.Module()
         for task, factors in by_task.items():
             if factors is not None:
-                _check_factors("class_weights", factors)
+                _check_class_weights(factors)
                 self._weights.register_buffer(task, torch.tensor(list(factors), dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
@@ -144,7 +150,18 @@ def check_labels(labels: Tensor, num_classes: int, multi_label: bool = False, na
         raise ValueError(f"the labels{named} hold {wrong:g}: they must be {span}, or -1 where there is none")
 
 
-def _check_factors(field: str, factors: Sequence[float]) -> None:
-    bad = [factor for factor in factors if not 0 <= factor < math.inf]
+def _check_class_weights(factors: Any) -> None:
+    if not isinstance(factors, Sequence) or isinstance(factors, str):
+        raise ValueError(
+            f"class_weights={factors!r} are not allowed: give a list of a number for each class, or a dict of lists by "
+            "task"
+        )
+    _check_factors("class_weights", factors)
+    if factors and not any(factors):
+        raise ValueError(f"class_weights={list(factors)} are not allowed: one at least must be above 0")
+
+
+def _check_factors(field: str, factors: Sequence[Any]) -> None:
+    bad = [factor for factor in factors if not (is_number(factor) and 0 <= factor < math.inf)]
     if bad:
-        raise ValueError(f"{field} hold {bad[0]}: each must be a number of at least 0")
+        raise ValueError(f"{field} hold {bad[0]!r}: each must be a number of at least 0")

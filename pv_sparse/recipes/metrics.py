@@ -69,8 +69,23 @@ def task_metrics(scores: Tensor, labels: Tensor, multi_label: bool = False) -> F
     }
 
 
-def tasks_metrics(scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, float | Figures]:
-    """`task_metrics` by task, and `top1`: the share of videos, of those with all labels, of which every task is right.
+def all_metrics(
+    scores: Tensor | Mapping[str, Tensor], labels: Tensor | Mapping[str, Tensor], multi_label: bool = False
+) -> Figures:
+    """`task_metrics` of tensors, `tasks_metrics` of dicts of them by task.
+
+    Raises:
+        ValueError: as these; scores by task with labels that are not, or the reverse.
+    """
+    if isinstance(scores, Mapping) and isinstance(labels, Mapping):
+        return tasks_metrics(scores, labels)
+    if isinstance(scores, Mapping) or isinstance(labels, Mapping):
+        raise ValueError("scores and labels do not fit: give both of one task, or both by task")
+    return task_metrics(scores, labels, multi_label)
+
+
+def tasks_metrics(scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Figures:
+    """`<task>/<name>`: `task_metrics` of each; and `top1`: the share of videos, of those with all labels, all right.
 
     EPIC-KITCHENS calls that the action accuracy, of the tasks verb and noun. One label a video and task; `top1` is
     missing where no video has them all.
@@ -81,7 +96,9 @@ def tasks_metrics(scores: Mapping[str, Tensor], labels: Mapping[str, Tensor]) ->
     missing = [task for task in scores if task not in labels]
     if missing or not scores:
         raise ValueError(f"scores of the tasks {list(scores)} and labels of {list(labels)} do not fit: give both alike")
-    by_task: dict[str, float | Figures] = {task: task_metrics(scores[task], labels[task]) for task in scores}
+    by_task = {
+        f"{task}/{name}": figure for task in scores for name, figure in task_metrics(scores[task], labels[task]).items()
+    }
     has_all = torch.stack([labels[task] != UNLABELLED for task in scores]).all(0)
     all_right = torch.stack([best_classes(scores[task])[:, 0] == labels[task] for task in scores]).all(0)[has_all]
     return {"top1": all_right.double().mean().item(), **by_task} if len(all_right) else by_task

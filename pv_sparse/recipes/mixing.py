@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pv_sparse.models.logits import Logits
+from pv_sparse.recipes.checks import is_number
 from pv_sparse.recipes.losses import Labels
 
 
@@ -46,8 +47,8 @@ def mixup(video: Tensor, alpha: float, generator: torch.Generator | None = None)
     Raises:
         ValueError: an alpha that is not above 0, or pixels that are integers.
     """
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"alpha={alpha} is not allowed: it must be above 0; to mix nothing, leave mixup out")
+    if not (is_number(alpha) and 0 < alpha < float("inf")):
+        raise ValueError(f"alpha={alpha!r} is not allowed: it must be a number above 0; to mix nothing, leave it out")
     if not video.is_floating_point():
         raise ValueError(f"a video of {video.dtype} was given: mixup blends floats, so transform it first")
     order = torch.randperm(len(video), generator=generator, device="cpu").to(video.device)

@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric
 
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import Logits, map_logits
+from pv_sparse.recipes.checks import is_number
 from pv_sparse.recipes.losses import TaskLoss
 from pv_sparse.recipes.mixing import mixup
 from pv_sparse.recipes.optimization import MONITORED, Optimization
@@ -21,7 +22,11 @@ Batch = dict[str, Any]
 
 
 class NotFiniteError(PvSparseError):
-    """The loss is no finite number any more."""
+    """The loss is no finite number any more: `batches_done` before that, in all epochs."""
+
+    def __init__(self, text: str, batches_done: int):
+        super().__init__(text)
+        self.batches_done = batches_done
 
 
 class RecognitionModule(LightningModule):
@@ -63,7 +68,7 @@ class RecognitionModule(LightningModule):
         seed: int = 0,
     ):
         super().__init__()
-        if mixup_alpha < 0:
+        if not (is_number(mixup_alpha) and mixup_alpha >= 0):
             raise ValueError(f"mixup_alpha={mixup_alpha} is not allowed: it must be 0 (off) or more")
         if optimization.reference_batch_size is not None and global_batch_size is None:
             raise ValueError("reference_batch_size scales the learning rate: give global_batch_size= too")
@@ -71,6 +76,8 @@ class RecognitionModule(LightningModule):
         self.loss, self.optimization = loss or TaskLoss(multi_label=multi_label), optimization
         self.global_batch_size, self.steps_per_epoch = global_batch_size, steps_per_epoch
         self.mixup_alpha, self.multi_label, self.seed = mixup_alpha, multi_label, seed
+        self.monitor = "val/map" if multi_label else MONITORED
+        """The figure that tells the best epoch."""
         self.running = nn.ModuleDict({"loss": MeanMetric(), "top1": MeanMetric()})
         for metric in self.running.values():
             metric.persistent(True)  # type: ignore[operator]  # an epoch that is gone on with has the whole's figures
@@ -124,17 +131,23 @@ class RecognitionModule(LightningModule):
         self._check_finite(loss.detach())
         self._log_running("loss", loss.detach(), weight=len(video))
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log_dict({"train/loss_step": loss.detach(), "train/lr_step": rate})
         return loss
 
     def on_train_epoch_end(self) -> None:
         if self._plateau is not None and self._is_validated:
-            self._plateau.step(float(self.trainer.callback_metrics[MONITORED]))
+            self._plateau.step(float(self.trainer.callback_metrics[self.monitor]))
 
     def on_validation_epoch_start(self) -> None:
         self.predictions.clear()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.predictions.add(self.model(batch["video"]), batch["label"], batch["requested_index"])
+        logits, numbers = self.model(batch["video"]), batch["requested_index"]
+        # Of the others the file cannot be read, and another one stood in.
+        is_own = batch["video_index"] == numbers
+        own = (map_logits(lambda rows: rows[is_own], value) for value in (logits, batch["label"], numbers))
+        self.predictions.add(*own)  # type: ignore[arg-type]
 
     def on_validation_epoch_end(self) -> None:
         self._is_validated = True
@@ -168,6 +181,7 @@ class RecognitionModule(LightningModule):
     def _log_judged(self, split: str) -> None:
         self.judged = self.predictions.gather()
         self.predictions.clear()
+        self._check_judged(self.judged)
         logits, labels = (map_logits(self._here, value) for value in (self.judged.logits, self.judged.labels))
         figures = {"loss": float(self.loss(logits, labels)), **self.judged.metrics(self.multi_label)}
         for name, value in figures.items():
@@ -182,8 +196,14 @@ class RecognitionModule(LightningModule):
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(is_bad, torch.distributed.ReduceOp.MAX)
         if is_bad:
-            step, epoch = self.trainer.fit_loop.total_batch_idx + 1, self.trainer.current_epoch + 1
-            raise NotFiniteError(f"the loss is {float(loss)} in step {step}, in epoch {epoch}")
+            done, epoch = self.trainer.fit_loop.total_batch_idx, self.trainer.current_epoch + 1
+            raise NotFiniteError(f"the loss is {float(loss)} in step {done + 1}, in epoch {epoch}", done)
+
+    def _check_judged(self, judged: Judged) -> None:
+        logits = judged.logits if isinstance(judged.logits, dict) else {"": judged.logits}
+        if not all(own.isfinite().all() for own in logits.values()):
+            done = self.trainer.fit_loop.total_batch_idx + 1
+            raise NotFiniteError(f"the logits of the validation are no finite numbers after step {done}", done)
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

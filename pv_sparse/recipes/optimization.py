@@ -1,7 +1,7 @@
 """`Optimization`: optimizer, parameter groups and schedule of a recipe, as plain values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,13 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from pv_sparse.recipes.checks import is_number
 from pv_sparse.recipes.policies import POLICIES, parameter_groups
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "plateau", "cosine", "constant")
 MONITORED = "val/top1"
+NUMBERS = {"betas": [0.9, 0.999], "milestones": [30, 60]}
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Optimization:
     reference_batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        object.__setattr__(self, "betas", _numbers("betas", self.betas))
+        object.__setattr__(self, "milestones", _numbers("milestones", self.milestones))
         self._check_names()
         self._check_optimizer()
         self._check_schedule()
@@ -139,17 +141,17 @@ class Optimization:
                 raise ValueError(f"{field}={getattr(self, field)!r} is unknown: choose one of {', '.join(names)}")
 
     def _check_optimizer(self) -> None:
-        _check_positive("lr", self.lr)
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay={self.weight_decay} is not allowed: it must be at least 0")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum} is not allowed: it must be at least 0 and below 1")
+        self._check("lr", "a number above 0", lambda value: 0 < value < math.inf)
+        self._check("weight_decay", "a number of at least 0", lambda value: 0 <= value < math.inf)
+        self._check("momentum", "a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+        if not isinstance(self.nesterov, bool):
+            raise ValueError(f"nesterov={self.nesterov!r} is not allowed: it must be True or False")
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, such as 0.9")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} are not allowed: give two numbers of at least 0 and below 1")
         if self.reference_batch_size is not None:
-            _check_positive("reference_batch_size", self.reference_batch_size)
+            self._check("reference_batch_size", "a whole number above 0, or None", lambda value: value > 0, whole=True)
 
     def _check_schedule(self) -> None:
         has_order = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
@@ -158,18 +160,23 @@ class Optimization:
                 f"milestones={list(self.milestones)} are not allowed: give epochs above 0 in rising order, such as "
                 "[30, 60], or schedule='constant'"
             )
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"gamma={self.gamma} is not allowed: it must be above 0 and below 1")
-        if self.patience < 1:
-            raise ValueError(f"patience={self.patience} is not allowed: it must be at least 1")
-        if not 0 <= self.min_lr_ratio <= 1:
-            raise ValueError(f"min_lr_ratio={self.min_lr_ratio} is not allowed: it must be from 0 to 1")
-        if not 0 <= self.warmup_epochs < math.inf:
-            raise ValueError(f"warmup_epochs={self.warmup_epochs} is not allowed: it must be at least 0")
+        self._check("gamma", "a number above 0 and below 1", lambda value: 0 < value < 1)
+        self._check("patience", "a whole number of at least 1", lambda value: value >= 1, whole=True)
+        self._check("min_lr_ratio", "a number from 0 to 1", lambda value: 0 <= value <= 1)
+        self._check("warmup_epochs", "a number of at least 0", lambda value: 0 <= value < math.inf)
         if self.warmup_epochs and self.schedule == "plateau":
-            raise ValueError("warmup_epochs is not allowed with schedule='plateau': choose step, cosine or constant")
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} is not allowed with schedule='plateau': give warmup_epochs=0, or "
+                "schedule step, cosine or constant"
+            )
+
+    def _check(self, field: str, allowed: str, is_allowed: Callable[[float], bool], whole: bool = False) -> None:
+        value = getattr(self, field)
+        if not (is_number(value, whole) and is_allowed(value)):
+            raise ValueError(f"{field}={value!r} is not allowed: it must be {allowed}")
 
 
-def _check_positive(field: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{field}={value} is not allowed: it must be above 0")
+def _numbers(field: str, values: Any) -> tuple[float, ...]:
+    if isinstance(values, Sequence) and all(is_number(value) for value in values):
+        return tuple(values)
+    raise ValueError(f"{field}={values!r} are not allowed: give a list of numbers, such as {NUMBERS[field]}")

@@ -7,8 +7,9 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import Logits
-from pv_sparse.recipes.metrics import task_metrics, tasks_metrics
+from pv_sparse.recipes.metrics import all_metrics
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,7 @@ class Judged:
 
     def metrics(self, multi_label: bool = False) -> dict[str, float]:
         """Fractions by name; of several tasks `<task>/<name>`, and `top1` for all tasks right at once."""
-        if not isinstance(self.logits, dict) or not isinstance(self.labels, dict):
-            return task_metrics(self.logits, self.labels, multi_label)  # type: ignore[arg-type]
-        figures: dict[str, float] = {}
-        for name, value in tasks_metrics(self.logits, self.labels).items():
-            if isinstance(value, dict):
-                figures |= {f"{name}/{own}": figure for own, figure in value.items()}
-            else:
-                figures[name] = value
-        return figures
+        return all_metrics(self.logits, self.labels, multi_label)
 
 
 class Predictions:
@@ -60,9 +53,19 @@ class Predictions:
             torch.distributed.all_gather_object(of_all, parts)
             parts = [part for own in of_all for part in own]
         numbers = torch.cat([part["numbers"] for part in parts])
-        order = numbers.argsort()
+        order = _first_of_each(numbers)
         whole = {name: _taken([part[name] for part in parts], order) for name in ("logits", "labels")}
         return Judged(**whole, numbers=numbers[order])
+
+
+def _first_of_each(numbers: Tensor) -> Tensor:
+    """Where each number stands first, by the numbers: some videos are given to several processes."""
+    if not len(numbers):
+        raise PvSparseError("none of the videos of the evaluation can be read")
+    order = numbers.argsort(stable=True)
+    is_new = torch.ones(len(numbers), dtype=torch.bool)
+    is_new[1:] = numbers[order].diff() != 0
+    return order[is_new]
 
 
 def _on_cpu(value: Logits) -> Logits:

@@ -119,7 +119,7 @@ class EpochLines(Callback):
 def epoch_line(row: Row, max_epochs: int | None = None) -> str:
     """`epoch 3/30  loss 0.412  top1 0.883  val loss 0.5  val top1 0.81  512 clips/s  waiting 12 %  lr 0.01`."""
     of_all = f"/{max_epochs}" if max_epochs is not None and max_epochs > 0 else ""
-    parts = [f"epoch {row['epoch'] + 1:.0f}{of_all}"]
+    parts = [f"epoch {row['epoch']:.0f}{of_all}"]
     shown = [name for name in history_columns([row]) if name.rpartition("/")[2] in SHOWN]
     parts += [f"{name.removeprefix('train/').replace('/', ' ')} {row[name]:.3f}" for name in shown]
     told = _told({name.removeprefix(PREFIX): value for name, value in row.items() if name.startswith(PREFIX)})

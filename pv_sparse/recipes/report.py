@@ -4,24 +4,18 @@ import csv
 import io
 import json
 import math
-import os
-import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-import pv_sparse
 from pv_sparse.recipes.history import Row
-from pv_sparse.recipes.metrics import ClassRow, confusion_matrix, per_class, task_metrics, tasks_metrics
+from pv_sparse.recipes.metrics import ClassRow, all_metrics, confusion_matrix, per_class
 from pv_sparse.recipes.plots import plot_confusion, plot_curves
+from pv_sparse.recipes.versions import versions
 from pv_sparse.recipes.whole_files import whole_file
-
-PACKAGES = ("torch", "torchvision", "lightning", "pytorchvideo", "av", "numpy", "torchmetrics", "hydra-core")
 
 
 def write_report(
@@ -38,8 +32,8 @@ def write_report(
 ) -> dict[str, Any]:
     """Write the report of the last evaluation and of the run that led to it; files that are there are replaced.
 
-    * `metrics.json`: the figures of `task_metrics` (`top1`, ...; of several tasks those of `tasks_metrics`, each in an
-      object of its task's name), then `videos`, `failed_files` and `extra`.
+    * `metrics.json`: the figures of `all_metrics` (`top1`, ...; of several tasks `<task>/top1`, ...), then `videos`,
+      `failed_files` and `extra`.
     * `per_class.csv`: a row a class; `confusion.png`: which are taken for which, unless several can be right. Of
       several tasks `per_class_<task>.csv`, `confusion_<task>.png`.
     * `curves.png`: loss, accuracy and learning rate over the epochs, where there were any.
@@ -55,7 +49,8 @@ def write_report(
         config_yaml: as the run had it.
         failed: by path, why a video could not be read.
         multi_label: several classes can be right; of one task.
-        extra: for metrics.json: `epoch`, `step`, `loss`, `seconds`, ...
+        extra: for metrics.json: `epoch` (that the weights are of, counted from 1), `step` (of the optimiser, done until
+            then), `loss`, ...
 
     Returns:
         What metrics.json holds.
@@ -64,15 +59,11 @@ def write_report(
         ValueError: as `task_metrics`, or classes that do not fit.
     """
     by_task = _by_task(scores, labels, classes)
-    figures = _figures(scores, labels, multi_label)
+    figures = all_metrics(scores, labels, multi_label)
     metrics = {**figures, "videos": len(next(iter(by_task.values()))[0]), "failed_files": len(failed), **(extra or {})}
     folder.mkdir(parents=True, exist_ok=True)
-    for task, (own_scores, own_labels, names) in by_task.items():
-        rows = per_class(own_scores, own_labels, names, multi_label)
-        _write(folder / f"per_class{_suffix(task)}.csv", _class_table(rows, multi_label))
-        if not multi_label:
-            picture = plot_confusion(confusion_matrix(own_scores, own_labels), names, task)
-            _write(folder / f"confusion{_suffix(task)}.png", picture)
+    for task, told in by_task.items():
+        _write_classes(folder, task, *told, multi_label)
     if history:
         _write(folder / "curves.png", plot_curves(history))
     _write(folder / "config.yaml", config_yaml)
@@ -82,26 +73,14 @@ def write_report(
     return metrics
 
 
-def versions() -> dict[str, Any]:
-    """Of Python, of what computes and decodes, and of the machine; None where there is no such thing."""
-    has_gpu = torch.cuda.is_available()
-    return {
-        "pv_sparse": pv_sparse.__version__,
-        "python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
-        "cuda": torch.version.cuda if has_gpu else None,
-        "devices": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-    }
-
-
-def _figures(
-    scores: Tensor | Mapping[str, Tensor], labels: Tensor | Mapping[str, Tensor], multi_label: bool
-) -> Mapping[str, Any]:
-    if isinstance(scores, Mapping) and isinstance(labels, Mapping):
-        return tasks_metrics(scores, labels)
-    return task_metrics(scores, labels, multi_label)  # type: ignore[arg-type]
+def _write_classes(
+    folder: Path, task: str, scores: Tensor, labels: Tensor, names: Sequence[str], multi_label: bool
+) -> None:
+    rows = per_class(scores, labels, names, multi_label)
+    _write(folder / f"per_class{_suffix(task)}.csv", _class_table(rows, multi_label))
+    if not multi_label:
+        picture = plot_confusion(confusion_matrix(scores, labels), names, task)
+        _write(folder / f"confusion{_suffix(task)}.png", picture)
 
 
 def _by_task(scores: Any, labels: Any, classes: Any) -> dict[str, tuple[Tensor, Tensor, Sequence[str]]]:
@@ -145,13 +124,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(own) for name, own in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _write(path: Path, content: str | bytes) -> None:

@@ -1,7 +1,7 @@
 """Score files: what weights said of the videos of a test, view by view, with the labels that they are judged by."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pv_sparse.data.annotations import StrPath
 from pv_sparse.errors import PvSparseError
-from pv_sparse.recipes.metrics import task_metrics, tasks_metrics
+from pv_sparse.recipes.metrics import all_metrics
 from pv_sparse.recipes.protocols import AVERAGES
 from pv_sparse.recipes.whole_files import whole_file
 
@@ -68,9 +68,7 @@ class Scores:
         """
         scores = {name: torch.from_numpy(task.scores) for name, task in self.tasks.items()}
         labels = {name: torch.from_numpy(task.labels) for name, task in self.tasks.items()}
-        if ONE_TASK in scores:
-            return task_metrics(scores[ONE_TASK], labels[ONE_TASK], self.multi_label)
-        return dict(_flat(tasks_metrics(scores, labels)))
+        return all_metrics(scores.get(ONE_TASK, scores), labels.get(ONE_TASK, labels), self.multi_label)
 
     def save(self, path: StrPath) -> None:
         """Write `path`, whole or not at all: an `.npz` without pickles, which `numpy.load` reads too.
@@ -150,14 +148,6 @@ def mean_logits(logits: Tensor) -> Tensor:
 def as_scores(logits: Tensor, multi_label: bool) -> Tensor:
     """(N, C) logits -> (N, C) scores."""
     return logits.sigmoid() if multi_label else logits.softmax(dim=-1)
-
-
-def _flat(figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}/{own}", figure) for own, figure in value.items())
-        else:
-            yield name, value
 
 
 def _key(word: str, task: str) -> str:

@@ -25,10 +25,26 @@ from pv_sparse.recipes.progress import TrainingBar, progress_callbacks
 from pv_sparse.recipes.run_folder import RunFolder
 
 BATCH_NORM = ("trained", "partial", "frozen")
+# Of Lightning's Trainer, with what they are where they are not given.
+REFUSED = {
+    "limit_train_batches": 1.0,
+    "limit_val_batches": 1.0,
+    "overfit_batches": 0.0,
+    "val_check_interval": 1.0,
+    "reload_dataloaders_every_n_epochs": 0,
+    "max_steps": -1,
+    "fast_dev_run": False,
+}
 
 
 def create_trainer(config: DictConfig, recipe: Recipe, folder: RunFolder) -> Trainer:
     """The Trainer that writes into this folder."""
+    refused = [key for key in REFUSED if config.trainer.get(key) not in (None, REFUSED[key])]
+    if refused:
+        raise PvSparseError(
+            f"trainer.{refused[0]} cannot be given: a run that goes on counts on whole epochs; limit_train_videos and "
+            "limit_val_videos make them short"
+        )
     monitor = "val/map" if recipe.data.multi_label else MONITORED
     callbacks = [
         *training_rules(config),
@@ -49,12 +65,15 @@ def create_trainer(config: DictConfig, recipe: Recipe, folder: RunFolder) -> Tra
     )
 
 
-def create_module(config: DictConfig, recipe: Recipe, trainer: Trainer) -> RecognitionModule:
-    """The module that this Trainer trains, with what the configuration says of loss, optimizer and speed."""
+def create_module(config: DictConfig, recipe: Recipe, trainer: Trainer, is_trained: bool = True) -> RecognitionModule:
+    """The module that this Trainer trains, with what the configuration says of loss, optimizer and speed.
+
+    One that is not trained, but evaluated, is neither compiled nor saves memory.
+    """
     model = recipe.model
-    if config.activation_checkpointing:
+    if config.activation_checkpointing and is_trained:
         checkpoint_activations(model)
-    if config.compile:
+    if config.compile and is_trained:
         model.compile()
     batches = EpochBatches(
         recipe.data.datasets["train"],

@@ -1,5 +1,6 @@
 """`train`: a configuration run to its end, going on where it was broken off."""
 
+import re
 from pathlib import Path
 
 from lightning.pytorch import Trainer, seed_everything
@@ -7,7 +8,7 @@ from omegaconf import DictConfig
 
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.building import Recipe, build
-from pv_sparse.recipes.checkpoints import read_checkpoint
+from pv_sparse.recipes.checkpoints import drop_suspect, read_checkpoint
 from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.finishing import finish
 from pv_sparse.recipes.module import NotFiniteError, RecognitionModule
@@ -42,7 +43,7 @@ def train(config: DictConfig) -> dict[str, float]:
     if goes_on:
         check_same_model(folder.last, module)
     _fit(config, recipe, module, trainer, folder, goes_on)
-    return finish(config, recipe, module, trainer, folder)
+    return finish(config, recipe, trainer, folder)
 
 
 def check_same_model(path: Path, module: RecognitionModule) -> None:
@@ -83,7 +84,19 @@ def _fit(
     try:
         trainer.fit(module, recipe.data, ckpt_path=folder.last if goes_on else None)
     except NotFiniteError as error:
-        kept = f"{folder.last} is of before" if folder.last.exists() else "no checkpoint was written before"
+        kept = drop_suspect(folder.checkpoints, error.batches_done)
+        told = f"{kept} is of before" if kept is not None else "no checkpoint was written before"
         raise PvSparseError(
-            f"{error}: {kept}; try an optim.lr below {config.optim.lr}, or trainer.gradient_clip_val"
+            f"{error}: {told}; try an optim.lr below {config.optim.lr}, or trainer.gradient_clip_val"
         ) from error
+    except RuntimeError as error:
+        raise of_worker(error) or error from None
+
+
+def of_worker(error: Exception) -> PvSparseError | None:
+    """What went wrong in a DataLoader's worker, which sends its traceback as a text; None where it came from none."""
+    text = str(error)
+    if "in DataLoader worker process" not in text:
+        return None
+    told = re.findall(r"^[\w.]+(?:Error|Exception): (.*)", text, re.MULTILINE)
+    return PvSparseError(told[-1]) if told else None
