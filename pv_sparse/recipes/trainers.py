@@ -74,7 +74,7 @@ def create_module(config: DictConfig, recipe: Recipe, trainer: Trainer, is_train
     if config.activation_checkpointing and is_trained:
         checkpoint_activations(model)
     if config.compile and is_trained:
-        model.compile()
+        model.compile(dynamic=False)  # a last batch of another size is compiled anew, and no size is a variable
     batches = EpochBatches(
         recipe.data.datasets["train"],
         recipe.data.batch_size,
