@@ -84,7 +84,8 @@ def _fit(
     try:
         trainer.fit(module, recipe.data, ckpt_path=folder.last if goes_on else None)
     except NotFiniteError as error:
-        kept = drop_suspect(folder.checkpoints, error.batches_done)
+        # One of all processes: a second would drop what the first has kept.
+        kept = drop_suspect(folder.checkpoints, error.batches_done) if trainer.is_global_zero else None
         told = f"{kept} is of before" if kept is not None else "no checkpoint was written before"
         raise PvSparseError(
             f"{error}: {told}; try an optim.lr below {config.optim.lr}, or trainer.gradient_clip_val"
