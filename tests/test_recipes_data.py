@@ -130,6 +130,18 @@ def test_batches_of_several_tasks_and_of_several_right_classes(videos):
     assert data.multi_label
 
 
+def test_labels_follow_their_names_into_another_order(videos):
+    """Those of each list on its own: one of them may lack a class."""
+    train = labelled(videos, [0, 1, 2, 0], ("a", "b", "c"))
+    val = labelled(videos[:2], [0, 1], ("b", "c"))
+    data = VideoDataModule(train, val, clips=CLIPS, classes=["c", "b", "a"], batch_size=4, num_workers=0)
+    assert data.classes == ("c", "b", "a")
+    assert [info["label"] for _, info in data.lists["train"].samples] == [2, 1, 0, 2]
+    assert next(iter(data.val_dataloader()))["label"].tolist() == [1, 0]
+    with pytest.raises(PvSparseError, match="the list has the class 'c', which is not"):
+        VideoDataModule(train, val, clips=CLIPS, classes=["a", "b"])
+
+
 def test_a_file_that_cannot_be_read_is_replaced_and_told(videos, tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")

@@ -45,7 +45,7 @@ def build(config: DictConfig) -> Recipe:
         PvSparseError, OSError, ValueError, TypeError: in one line, what of the configuration does not fit.
     """
     lists = read_lists(config)
-    classes = find_classes(lists, plain(config.data).get("classes"))
+    classes = find_classes(lists)
     if "num_classes" in config.model:
         raise PvSparseError("model.num_classes cannot be given: the data have the classes (data.classes names them)")
     arguments = {**plain(config.model), "num_classes": count_classes(classes)}
@@ -58,7 +58,6 @@ def build(config: DictConfig) -> Recipe:
         lists["val"],
         lists.get("test"),
         clips=clips,
-        classes=classes,
         batch_size=_first_batch_size(config.data.batch_size),
         seed=config.seed,
         **{key: config.data[key] for key in LOADING},

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.label_tables import UNLABELLED
 from pv_sparse.errors import PvSparseError, WeightsError
 from pv_sparse.recipes.classes import multi_hot
 from pv_sparse.recipes.scores import ONE_TASK
 from pv_sparse.zoo.weights import Weights
 
 logger = logging.getLogger(__name__)
-UNLABELLED = -1
 # What stands for names where there are none: of checkpoints of the originals, and of lists of numbers.
 PLACEHOLDER = re.compile(r"(class )?\d+")
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import NumClasses
-from pv_sparse.resources import resource_dir
 from pv_sparse.transforms import LABEL_FLIPS
+from pv_sparse.zoo.weights import category_list
 
 Classes = tuple[str, ...] | dict[str, tuple[str, ...]]
 Lists = Mapping[str, VideoList]
@@ -78,18 +78,13 @@ def check_label_flips(flips: Any, classes: Classes) -> None:
         beyond = [number for pair in pairs for number in pair if not 0 <= number < len(names)]
         if beyond:
             raise PvSparseError(f"label_flips={own} has the class {beyond[0]}, and there are {len(names)} classes")
-        meant = _category_names(own) if isinstance(own, str) and pairs else names
+        meant = category_list(own) if isinstance(own, str) and pairs else names
         other = [number for pair in pairs for number in pair if _letters(names[number]) != _letters(meant[number])]
         if other:
             raise PvSparseError(
                 f"label_flips={own} means {meant[other[0]]!r} by class {other[0]}, which is {names[other[0]]!r} here: "
                 "give the pairs of numbers in the order of these classes"
             )
-
-
-def _category_names(name: str) -> list[str]:
-    path = resource_dir("model_zoo") / "categories" / f"{name}.txt"
-    return path.read_text(encoding="utf-8").splitlines()
 
 
 def _letters(name: str) -> str:

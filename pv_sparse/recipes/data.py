@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, default_collate
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.dataset import Sample, SparseVideoDataset
 from pv_sparse.recipes.batches import EpochBatches, EvaluationPart, TrainLoader
-from pv_sparse.recipes.classes import Classes, count_classes, find_classes, multi_hot
+from pv_sparse.recipes.classes import Classes, count_classes, find_classes, in_order_of, multi_hot
 from pv_sparse.recipes.inputs import ClipInput
 
 BATCH_KEYS = ("video", "label", "video_index", "requested_index")
@@ -28,7 +28,8 @@ class VideoDataModule(LightningDataModule):
         train, val: as the readers of `pv_sparse.data` return them.
         test: what the last evaluation takes; None is `val`.
         clips: which frames, and what is done to them; its own or `ClipInput.for_model`'s.
-        classes: names in the order of their numbers, in place of those of the lists; of several tasks, a dict.
+        classes: names in the order that their numbers shall have; of several tasks, a dict. Labels of lists with names
+            of their own follow (`in_order_of`).
         batch_size: videos in a batch of each process.
         num_workers: processes that decode, for each process that trains.
         drop_last: of training, see `EpochBatches`.
@@ -56,7 +57,9 @@ class VideoDataModule(LightningDataModule):
     ):
         super().__init__()
         self.lists = {"train": train, "val": val, "test": test or val}
-        self.classes: Classes = find_classes(self.lists, classes)
+        if classes:
+            self.lists = {split: in_order_of(videos, classes) for split, videos in self.lists.items()}
+        self.classes: Classes = find_classes(self.lists)
         self.num_classes = count_classes(self.classes)
         self.clips = clips or ClipInput()
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed

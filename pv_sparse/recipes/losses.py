@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pv_sparse.data.label_tables import UNLABELLED
 from pv_sparse.models.logits import Logits
 from pv_sparse.recipes.checks import is_number
 
 Labels = Tensor | Mapping[str, Tensor]
 ClassWeights = Sequence[float] | Mapping[str, Sequence[float]]
-UNLABELLED = -1
 LOSS = "loss"
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 
-UNLABELLED = -1
+from pv_sparse.data.label_tables import UNLABELLED
+
 Figures = dict[str, float]
 
 

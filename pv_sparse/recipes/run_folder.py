@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from pv_sparse.errors import PvSparseError
+from pv_sparse.recipes.checkpoints import BEST, LAST
 from pv_sparse.recipes.config import differences, write_config
 
 # What may change between two starts of one run.
@@ -38,11 +39,11 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """To go on from."""
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / LAST
 
     @property
     def best(self) -> Path:
-        return self.checkpoints / "best.ckpt"
+        return self.checkpoints / BEST
 
     @property
     def model(self) -> Path:

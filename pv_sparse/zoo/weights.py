@@ -225,12 +225,13 @@ def _records(path: Path) -> Iterator[Weights]:
 
 def _read_categories(names: str | Mapping[str, str]) -> Categories:
     if isinstance(names, str):
-        return _category_list(names)
-    return {task: _category_list(name) for task, name in names.items()}
+        return category_list(names)
+    return {task: category_list(name) for task, name in names.items()}
 
 
 @functools.cache
-def _category_list(name: str) -> tuple[str, ...]:
+def category_list(name: str) -> tuple[str, ...]:
+    """The classes of `model_zoo/categories/<name>.txt`, in the order of their numbers."""
     return tuple((resource_dir("model_zoo") / "categories" / f"{name}.txt").read_text(encoding="utf-8").splitlines())
 
 
