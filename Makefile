@@ -41,6 +41,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/online.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ _HOMES = {
     "MultiScaleCrop": "pv_sparse.transforms",
     "Normalization": "pv_sparse.transforms",
     "NormalizeClip": "pv_sparse.transforms",
+    "OnlineRecognizer": "pv_sparse.online",
     "PvSparseError": "pv_sparse.errors",
     "RandomClipFlip": "pv_sparse.transforms",
     "Recognition": "pv_sparse.recognition",
@@ -56,6 +57,7 @@ _HOMES = {
     "list_weights": "pv_sparse.zoo.weights",
     "load_model": "pv_sparse.zoo.loading",
     "model_cost": "pv_sparse.models.cost",
+    "optimize": "pv_sparse.inference",
     "recognize": "pv_sparse.recognition",
     "register": "pv_sparse.plugin",
     "registered": "pv_sparse.plugin",
@@ -64,7 +66,7 @@ _HOMES = {
     "sparse_decoding": "pv_sparse.data.factories",
     "unregister": "pv_sparse.plugin",
 }
-_SUBPACKAGES = ("data", "models", "recipes", "transforms", "zoo")
+_SUBPACKAGES = ("data", "inference", "models", "online", "recipes", "transforms", "zoo")
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names of a dict are strings)
 

@@ -1,5 +1,7 @@
 from pv_sparse import data as data
+from pv_sparse import inference as inference
 from pv_sparse import models as models
+from pv_sparse import online as online
 from pv_sparse import recipes as recipes
 from pv_sparse import transforms as transforms
 from pv_sparse import zoo as zoo
@@ -12,6 +14,7 @@ from pv_sparse.doctor import doctor as doctor
 from pv_sparse.errors import PvSparseError as PvSparseError
 from pv_sparse.errors import VideoDecodeError as VideoDecodeError
 from pv_sparse.errors import WeightsError as WeightsError
+from pv_sparse.inference import optimize as optimize
 from pv_sparse.models.backbones import adapt_first_conv as adapt_first_conv
 from pv_sparse.models.backbones import create_backbone as create_backbone
 from pv_sparse.models.conv_lstm import create_conv_lstm as create_conv_lstm
@@ -28,6 +31,7 @@ from pv_sparse.models.resnet3d import C3DResNet18 as C3DResNet18
 from pv_sparse.models.segment_net import SegmentNet as SegmentNet
 from pv_sparse.models.trn import create_trn as create_trn
 from pv_sparse.models.tsn import create_tsn as create_tsn
+from pv_sparse.online import OnlineRecognizer as OnlineRecognizer
 from pv_sparse.recognition import Recognition as Recognition
 from pv_sparse.recognition import Recognizer as Recognizer
 from pv_sparse.recognition import recognize as recognize

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from pv_sparse.data.corpus_index import VideoRecord, check_format, measure, read_index, size_of, write_index
-from pv_sparse.data.video_files import find_videos
+from pv_sparse.data.video_files import find_all_videos
 from pv_sparse.parallel import for_each
 
 ERRORS_TOLD = 3
@@ -21,7 +21,7 @@ def run(arguments: Iterable[str], output: str, jobs: int) -> None:
     """Measure what `output` does not know yet, write it, and tell on standard error what could not be read."""
     check_format(output)
     _check_folder(output)
-    videos = _find_all(arguments)
+    videos = find_all_videos(arguments)
     known = _known(output)
     unknown = [video for video in videos if video not in known or known[video].size_bytes != size_of(video)]
     measured = _measure_all(unknown, _journal_of(output), jobs)
@@ -37,16 +37,6 @@ def _check_folder(output: str) -> None:
     """Before hours of work, not after."""
     if not Path(output).absolute().parent.is_dir():
         raise FileNotFoundError(f"{output}: there is no folder {Path(output).absolute().parent}")
-
-
-def _find_all(arguments: Iterable[str]) -> list[str]:
-    """The videos of all arguments, each once. A video of a list may be missing, an argument may not."""
-    videos: list[str] = []
-    for argument in arguments:
-        if "://" not in argument and not os.path.exists(argument):
-            raise FileNotFoundError(f"{argument}: no such file or folder")
-        videos += find_videos(argument)
-    return list(dict.fromkeys(videos))
 
 
 def _known(output: str) -> dict[str, VideoRecord]:

@@ -55,7 +55,7 @@ def _until_one_dies(
 ) -> Generator[tuple[Task, Result | Exception], None, list[Task]]:
     """Works off `remaining`; returns the tasks under way when a process died, none where none did."""
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(remaining)), spawn, _start_worker, (initializer,))
+    pool = ProcessPoolExecutor(min(jobs, len(remaining)), spawn, start_worker, (initializer,))
     running: dict[Future[Result | Exception], Task] = {}
     try:
         while remaining or running:
@@ -75,7 +75,8 @@ def _until_one_dies(
     return list(running.values())
 
 
-def _start_worker(initializer: Callable[[], None] | None) -> None:
+def start_worker(initializer: Callable[[], None] | None) -> None:
+    """What a new process does first: it works on one thread, leaves Ctrl-C to its parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers.
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that is imported only now

@@ -6,17 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pv_sparse.data.video import SparseVideo
-from pv_sparse.errors import VideoDecodeError, WeightsError, one_line
-from pv_sparse.models.logits import Logits, map_logits
+from pv_sparse.errors import WeightsError, one_line
+from pv_sparse.looking import Look, Viewer
+from pv_sparse.models.logits import Logits, map_logits, to_scores
+from pv_sparse.transforms import fold_views
 from pv_sparse.zoo.loading import find_weights, load_model
 from pv_sparse.zoo.weights import Categories, Weights
 
 DEFAULT_WEIGHTS = "tsn_efficientnet_lite0.in1k"
-# A file with less of its declared frames was cut off: a judgement on the rest would look like one on the whole.
-LEAST_DECODED_SHARE = 0.95
+# Frames that go through the model at a time: all views of a published test at once would not fit every GPU.
+FRAMES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -56,25 +57,6 @@ class Recognition:
         return record
 
 
-@dataclass(frozen=True)
-class Look:
-    """What was seen of a video.
-
-    Attributes:
-        frames: (T, 3, H, W) uint8 RGB, in the video's own size.
-        frame_indices: T frame numbers.
-        frame_times_seconds: when each is shown, from the first frame of the video.
-        num_frames: of the whole video.
-        duration_seconds: of the whole video.
-    """
-
-    frames: Tensor
-    frame_indices: list[int]
-    frame_times_seconds: list[float]
-    num_frames: int
-    duration_seconds: float
-
-
 def recognize(
     path: str | os.PathLike[str],
     weights: str | os.PathLike[str] | Weights | None = None,
@@ -97,17 +79,27 @@ def recognize(
 
 
 class Recognizer:
-    """A model ready for videos: its weights, its sampler and its transform, loaded once."""
+    """A model ready for videos: its weights, its sampler and its transform, loaded once.
 
-    def __init__(self, weights: str | os.PathLike[str] | Weights | None = None, device: str = "cpu"):
+    Args:
+        weights: as of `recognize`.
+        device: as of `recognize`.
+        all_views: show all frames and crops of the published test, not those of one look.
+        precision, compiled: of `pv_sparse.optimize`; without them the model runs as it is.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | Weights | None = None,
+        device: str = "cpu",
+        all_views: bool = False,
+        precision: str | None = None,
+        compiled: bool = False,
+    ):
         self.device = checked_device(device)
         self.weights = weights if isinstance(weights, Weights) else find_weights(os.fspath(weights or DEFAULT_WEIGHTS))
-        if self.weights.modality == "flow":
-            raise WeightsError(
-                f"{self.weights.name} reads optical flow, a video file has RGB frames: choose weights without _flow"
-            )
-        self.model = load_model(self.weights, device=self.device)
-        self.transform = self.weights.transform(one_view=True)
+        self.viewer = Viewer(self.weights, all_views)
+        self.model = optimized(load_model(self.weights, device=self.device), precision, compiled)
 
     def __call__(self, path: str | os.PathLike[str], top_k: int = 5) -> Recognition:
         """The `top_k` best classes for the video at `path`."""
@@ -116,26 +108,15 @@ class Recognizer:
 
     def look(self, path: str | os.PathLike[str]) -> Look:
         """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""
-        with SparseVideo(path) as video:
-            if video.decoded_share < LEAST_DECODED_SHARE:
-                raise VideoDecodeError(
-                    video.path,
-                    f"the file was cut off: {video.decoded_share:.0%} of its declared frames can be decoded, "
-                    f"{LEAST_DECODED_SHARE:.0%} are needed",
-                )
-            indices = self.weights.indices(video.num_frames).flatten()
-            times = video.frame_times_seconds
-            return Look(
-                frames=video.frames_at(indices),
-                frame_indices=indices.tolist(),
-                frame_times_seconds=times[indices].tolist(),
-                num_frames=video.num_frames,
-                duration_seconds=float(video.duration_seconds),
-            )
+        return self.viewer.look(path)
 
     def scores(self, look: Look) -> Logits:
         """(num_classes,): what all frames together say, after softmax or sigmoid; of several tasks, a dict."""
-        return map_logits(lambda scores: scores[0], self._run(self.transform(look.frames.transpose(0, 1))[None]))
+        return map_logits(lambda scores: scores[0], self.scores_of(self.viewer.clip(look)[None]))
+
+    def scores_of(self, videos: Tensor) -> Logits:
+        """Clips of `Viewer.clip` (N, C, T, H, W) -> (N, num_classes), on the CPU, after softmax or sigmoid."""
+        return map_logits(Tensor.cpu, self._scores_of_views(videos))
 
     def scores_of_each_frame(self, look: Look) -> Logits:
         """(T, num_classes): what each frame alone says, as a still video of it, as long as the model needs.
@@ -145,9 +126,10 @@ class Recognizer:
         """
         if self.weights.modality != "rgb":
             raise WeightsError(f"{self.weights.name} reads differences of frames: a frame alone says nothing to it")
-        frames = self.transform(look.frames.transpose(0, 1)).transpose(0, 1)  # (T, 3, H, W)
+        frames = self.viewer.centre_crops(look)  # (T, 3, H, W)
         length = getattr(self.model, "num_segments", None) or 1
-        return self._run(frames[:, :, None].expand(-1, -1, length, -1, -1))
+        stills = frames[:, :, None].expand(-1, -1, length, -1, -1)
+        return map_logits(Tensor.cpu, to_scores(self._logits(stills), self.weights.multi_label))
 
     def describe(self, path: str | os.PathLike[str], look: Look, scores: Logits, top_k: int) -> Recognition:
         """The result record for scores (num_classes,), or those of each task."""
@@ -167,13 +149,20 @@ class Recognizer:
         """The result record for a video that could not be read."""
         return Recognition(path=os.fspath(path), error=one_line(error), weights=self.weights.name)
 
-    @torch.inference_mode()
-    def _run(self, video: Tensor) -> Logits:
-        return map_logits(self._normalized, self.model(video.to(self.device)))
+    def _scores_of_views(self, videos: Tensor) -> Logits:
+        """(N, C, V * T, H, W) -> (N, num_classes), the answers to the V views averaged as their publisher does."""
+        num_views = self.viewer.num_views
+        logits = self._logits(fold_views(videos, num_views))
+        logits = map_logits(lambda own: torch.unflatten(own, 0, (-1, num_views)), logits)
+        if self.weights.view_average == "logits":
+            return to_scores(map_logits(lambda own: own.mean(dim=1), logits), self.weights.multi_label)
+        return map_logits(lambda own: own.mean(dim=1), to_scores(logits, self.weights.multi_label))
 
-    def _normalized(self, logits: Tensor) -> Tensor:
-        scores = logits.float()
-        return (scores.sigmoid() if self.weights.multi_label else scores.softmax(dim=-1)).cpu()
+    @torch.inference_mode()
+    def _logits(self, videos: Tensor) -> Logits:
+        at_once = max(1, FRAMES_AT_ONCE // videos.shape[2])
+        answers = [self.model(some.to(self.device)) for some in torch.split(videos, at_once)]
+        return map_logits(lambda *each: torch.cat(each).float(), *answers)
 
 
 def best_classes(scores: Logits, categories: Categories, top_k: int, task: str | None = None) -> list[ClassScore]:
@@ -187,10 +176,24 @@ def best_classes(scores: Logits, categories: Categories, top_k: int, task: str |
     return [ClassScore(index, names[index], score, task) for index, score in pairs]
 
 
+def optimized(model: nn.Module, precision: str | None, compiled: bool) -> nn.Module:
+    """What `pv_sparse.optimize` makes of the model; where neither is asked for, the model itself."""
+    if precision is None and not compiled:
+        return model
+    from pv_sparse.inference import optimize
+
+    return optimize(model, precision or "float32", compiled)
+
+
+def default_device(name: str | None) -> str:
+    """`name`; where it is None, `cuda` where torch sees a GPU, else `cpu`."""
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def checked_device(name: str) -> str:
     """`name`, if torch knows it and it is here; `ValueError` if not."""
     try:
-        torch.empty(0, device=name)
+        torch.empty(0, device=name).cpu()  # "meta" has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = one_line(error).partition(". ")[0]
         raise ValueError(f"device={name!r} cannot be used ({reason}): try cpu, or cuda where there is a GPU") from error

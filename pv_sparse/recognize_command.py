@@ -9,12 +9,11 @@ from operator import itemgetter
 from pathlib import Path
 
 import click
-import torch
 from tqdm import tqdm
 
 from pv_sparse.data.video_files import find_videos
 from pv_sparse.models.logits import map_logits
-from pv_sparse.recognition import Recognition, Recognizer, best_classes
+from pv_sparse.recognition import Recognition, Recognizer, best_classes, default_device
 from pv_sparse.sheet import draw_sheet, sheet_paths
 
 
@@ -24,12 +23,17 @@ def run(
     top_k: int,
     as_json: bool,
     sheet: str | None,
+    all_views: bool,
     device: str | None,
+    precision: str | None,
+    compiled: bool,
     debug: bool,
 ) -> int:
     """Recognise and print; returns how many videos, folders and lists failed. One failing leaves the others be."""
     _check_sheet(sheet)
-    recognizer = Recognizer(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    recognizer = Recognizer(weights, default_device(device), all_views, precision, compiled)
+    if optimization := getattr(recognizer.model, "optimization", None):
+        click.echo(optimization, err=True)
     videos, failures = _find_all(arguments, recognizer)
     pictures = sheet_paths(Path(sheet), videos) if sheet else [None] * len(videos)
     if as_json:

@@ -1,21 +1,21 @@
 """The contact sheet: the frames that were looked at, when they stand in the video, and what they say."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from pv_sparse.recognition import ClassScore, Look
+from pv_sparse.drawing import ACCENT, BACKGROUND, FAINT, FAINT_INK, INK, fit, font
+from pv_sparse.looking import Look
+from pv_sparse.recognition import ClassScore
 
 COLUMNS = 4
 TILE_WIDTH = 240
 CAPTION_HEIGHT = 42
 MARGIN = 16
 LINE = 22
-BACKGROUND, INK, FAINT_INK, FAINT, ACCENT = "white", "#222222", "#777777", "#bbbbbb", "#2a6fb0"
 
 
 def draw_sheet(title: str, look: Look, best_of_each: Sequence[ClassScore], best: Sequence[ClassScore]) -> Image.Image:
@@ -57,8 +57,8 @@ def _tile(frame: Tensor, number: int, seconds: float, best: ClassScore) -> Image
     tile = Image.new("RGB", (TILE_WIDTH, height + CAPTION_HEIGHT), BACKGROUND)
     tile.paste(picture.resize((TILE_WIDTH, height)), (0, 0))
     draw = ImageDraw.Draw(tile)
-    draw.text((2, height + 3), f"frame {number}, {seconds:.2f} s", FAINT_INK, _font(13))
-    draw.text((2, height + 20), _fit(f"{best.score:.2f} {best.name}", TILE_WIDTH - 4, 14), INK, _font(14))
+    draw.text((2, height + 3), f"frame {number}, {seconds:.2f} s", FAINT_INK, font(13))
+    draw.text((2, height + 20), fit(f"{best.score:.2f} {best.name}", TILE_WIDTH - 4, 14), INK, font(14))
     return tile
 
 
@@ -74,7 +74,7 @@ def _grid(tiles: Sequence[Image.Image]) -> Image.Image:
 
 def _heading(title: str, width: int) -> Image.Image:
     heading = Image.new("RGB", (width, LINE), BACKGROUND)
-    ImageDraw.Draw(heading).text((0, 0), _fit(title, width, 18), INK, _font(18))
+    ImageDraw.Draw(heading).text((0, 0), fit(title, width, 18), INK, font(18))
     return heading
 
 
@@ -88,32 +88,18 @@ def _timeline(look: Look, width: int) -> Image.Image:
         place = round(number / last * (width - 3))
         draw.rectangle((place, 0, place + 2, 18), fill=ACCENT)
     whole = f"{len(look.frame_indices)} of {look.num_frames} frames, {look.duration_seconds:.2f} s"
-    draw.text((0, LINE), whole, FAINT_INK, _font(13))
+    draw.text((0, LINE), whole, FAINT_INK, font(13))
     return line
 
 
 def _bars(best: Sequence[ClassScore], width: int) -> Image.Image:
     bars = Image.new("RGB", (width, LINE * (len(best) + 1)), BACKGROUND)
     draw = ImageDraw.Draw(bars)
-    draw.text((0, 0), "All frames together", INK, _font(15))
+    draw.text((0, 0), "All frames together", INK, font(15))
     for row, entry in enumerate(best, start=1):
         top = row * LINE
         draw.rectangle((0, top + 4, max(1, round(entry.score * width / 3)), top + 16), fill=ACCENT)
         draw.text(
-            (width // 3 + MARGIN, top), _fit(f"{entry.score:.3f}  {entry.name}", width * 2 // 3, 15), INK, _font(15)
+            (width // 3 + MARGIN, top), fit(f"{entry.score:.3f}  {entry.name}", width * 2 // 3, 15), INK, font(15)
         )
     return bars
-
-
-def _fit(text: str, width: int, size: int) -> str:
-    """The text, shortened until it fits."""
-    if _font(size).getlength(text) <= width:
-        return text
-    while text and _font(size).getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

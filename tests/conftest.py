@@ -39,16 +39,27 @@ def index_video(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> str:
     """A small model of ours in a file, with random tensors."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", "resnet18", resize=72)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    """A TSN of the smallest backbone, which computes next to nothing; online it reads the 8 last frames."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors", "tiny", resize=64)
+
+
+def write_weights(path: Path, backbone: str, resize: int) -> str:
+    """A TSN with random tensors, which takes crops of 64 pixels."""
     torch.manual_seed(0)
-    model = create_tsn(num_classes=len(CLASSES), backbone="resnet18")
+    arguments = {"num_classes": len(CLASSES), "backbone": backbone}
+    model = create_tsn(**arguments)
     torch.nn.init.normal_(model.head.fc.weight)
     record = dataclasses.replace(
         get_weights("tsn_efficientnet_lite0.in1k"),
-        build={"builder": "create_tsn", "arguments": {"num_classes": len(CLASSES), "backbone": "resnet18"}},
-        input={"resize": 72, "crop": 64},
+        build={"builder": "create_tsn", "arguments": arguments},
+        input={"resize": resize, "crop": 64},
         categories=CLASSES,
     )
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_model(model, path, record)
     return str(path)
 

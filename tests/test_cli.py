@@ -1,5 +1,6 @@
 """`pv-sparse` as people and programs use it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from conftest import CLASSES
 from index_video import write_index_video
 from PIL import Image
 
+from pv_sparse import load_model, save_model
 from pv_sparse.cli import main
+from pv_sparse.zoo.loading import find_weights
 
 
 def run(*arguments, code: int = 0):
@@ -144,6 +147,38 @@ def test_a_users_error_is_one_line_and_exit_code_1(index_video, arguments, words
 )
 def test_wrong_usage_is_exit_code_2(arguments):
     assert "Usage: pv-sparse" in run(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--features"], "--features is for many videos: give --output DIR too"),
+        (["--engine", "ray"], "--engine is for many videos: give --output DIR too"),
+        (["--batch-size", "8"], "--batch-size is for many videos: give --output DIR too"),
+        (["--output", "there", "--json"], "--sheet and --json print single videos: leave them out with --output"),
+    ],
+)
+def test_options_of_single_videos_and_of_many_do_not_mix(index_video, tmp_path, options, words):
+    assert words in run("recognize", index_video, *options, code=2).stderr
+
+
+def test_all_views_are_those_of_the_published_test(index_video, weights, tmp_path):
+    record = dataclasses.replace(find_weights(weights), one_view={"num_segments": 3})
+    save_model(load_model(weights), tmp_path / "mine.safetensors", record)
+    for options, num_frames in (([], 3), (["--all-views"], 8)):
+        printed = run("recognize", index_video, "--weights", tmp_path / "mine.safetensors", "--json", *options).stdout
+        assert len(json.loads(printed)["frame_indices"]) == num_frames
+
+
+@pytest.mark.slow
+def test_an_optimised_model_says_so(index_video, weights):
+    plain = run("recognize", index_video, "--weights", weights, "--json")
+    fast = run("recognize", index_video, "--weights", weights, "--json", "--precision", "float32")
+    assert "batch norms folded" in fast.stderr
+    assert "folded" not in plain.stderr
+    first, second = (json.loads(result.stdout)["classes"][0] for result in (plain, fast))
+    assert first["name"] == second["name"]
+    assert first["score"] == pytest.approx(second["score"], abs=1e-4)
 
 
 def test_debug_shows_the_traceback(index_video, tmp_path, weights):

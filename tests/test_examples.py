@@ -172,6 +172,18 @@ def test_pyslowfast(videos, tmp_path, model):
     assert "2 temporal clips and 3 spatial crops" in log
 
 
+@pytest.mark.slow
+def test_an_exported_model_in_onnxruntime(bikes, tmp_path):
+    """The classes, and nearly the scores, of ours; the video's frames are scaled by PIL there."""
+    weights, model = "tsn_efficientnet_lite0.in1k", tmp_path / "model.onnx"
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "pv_sparse", "export", weights, model], check=True)
+    program = [sys.executable, EXAMPLES / "run_onnx.py", model, bikes]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+    ours = pv_sparse.recognize(bikes, weights).classes
+    assert [line.partition(" ")[2] for line in printed] == [entry.name for entry in ours]
+    assert [float(line.split()[0]) for line in printed] == pytest.approx([entry.score for entry in ours], abs=2e-3)
+
+
 def test_repairs_are_for_one_version(tmp_path):
     """A checkout that has changed is told, rather than repaired by halves."""
     for name in ("utils/trainer_plugins.py", "core/base_train_app.py"):

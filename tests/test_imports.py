@@ -18,7 +18,7 @@ MODULES = {
 }
 # From the bottom up; neighbours on one level do not know each other.
 LEVELS = (
-    {"errors", "resources", "compat", "parallel"},
+    {"errors", "resources", "compat", "parallel", "whole_files", "versions", "drawing"},
     {"data.segments", "data.guided", "data.original_rules"},  # pure functions of frame numbers
     {"data", "transforms"},
     # Records and files, which models start from
@@ -36,10 +36,24 @@ LEVELS = (
     },
     {"models"},
     {"zoo"},
+    {"inference", "looking"},
     {"recognition"},
-    {"sheet", "doctor", "slowfast"},
-    {"plugin", "recipes"},
-    {"recognize_command", "index_command", "flow_command", "zoo_command", "train_command", "evaluate_command"},
+    {"sheet", "doctor", "slowfast", "online", "batch", "bench"},
+    {"plugin", "recipes", "watch"},
+    {"cli_options"},
+    {
+        "recognize_command",
+        "batch_command",
+        "watch_command",
+        "export_command",
+        "bench_command",
+        "index_command",
+        "flow_command",
+        "zoo_command",
+        "train_command",
+        "evaluate_command",
+    },
+    {"cli_inference", "cli_zoo"},
     {"cli"},
     {"__main__"},
 )
@@ -56,8 +70,12 @@ HOST_MODULES = {
 }
 HOMES_OF_EXTRAS = {  # each imports its extra when that is used, not before
     "pv_sparse.data.corpus_index",  # pyarrow
+    "pv_sparse.batch.ray_engine",  # ray
+    "pv_sparse.batch.shards",  # pyarrow
     "pv_sparse.data.flow",  # cv2
+    "pv_sparse.inference.export_onnx",  # onnx, onnxruntime
     "pv_sparse.models.feature_extraction",  # timm
+    "pv_sparse.watch.server",  # fastapi, uvicorn
     "pv_sparse.zoo.transfer",  # huggingface_hub
 }
 HOME_OF_TRAINING = "pv_sparse.recipes."  # lightning, torchmetrics, hydra, omegaconf, matplotlib, submitit
@@ -71,6 +89,10 @@ EXTRAS = {
     "ray",
     "pyarrow",
     "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+    "uvicorn",
     "timm",
     "fastapi",
     "huggingface_hub",

@@ -38,8 +38,8 @@ def run_block(folder: Path, block: str) -> str:
     return done.stdout
 
 
-def test_there_are_six_programs():
-    assert len(PYTHON_BLOCKS) == 6
+def test_there_are_eight_programs():
+    assert len(PYTHON_BLOCKS) == 8
 
 
 @pytest.fixture
@@ -87,8 +87,22 @@ def test_one_video_at_a_time(folder):
 
 
 @pytest.mark.slow
+def test_frame_by_frame(folder):
+    lines = run_block(folder, PYTHON_BLOCKS[4]).splitlines()
+    assert lines[0].startswith("21 [0, 1, 2, 3, 4, 5, 6, 7] ")
+    assert len(lines) == 27
+
+
+@pytest.mark.slow
+def test_a_model_made_faster(folder):
+    printed = run_block(folder, PYTHON_BLOCKS[5])
+    assert "folded" in printed
+    assert printed.splitlines()[-1] == "torch.Size([1, 400])"
+
+
+@pytest.mark.slow
 def test_the_models(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[4])
+    printed = run_block(folder, PYTHON_BLOCKS[6])
     assert "torch.Size([2, 174]) [TupleScore(segments=(" in printed
     assert "{'verb': torch.Size([2, 125]), 'noun': torch.Size([2, 352])}" in printed
     assert "Cost(parameters=37503856, multiply_adds=46581" in printed
@@ -97,7 +111,7 @@ def test_the_models(folder):
 @pytest.mark.slow
 def test_a_pretrained_model_is_tuned(class_folders):
     """The loss falls; the model comes from the checkout."""
-    block = PYTHON_BLOCKS[5].replace("path/to/this/repository", str(REPOSITORY))
+    block = PYTHON_BLOCKS[7].replace("path/to/this/repository", str(REPOSITORY))
     losses = [float(line.split()[1]) for line in run_block(class_folders, block).splitlines()]
     assert len(losses) == 3
     assert losses[-1] < losses[0]

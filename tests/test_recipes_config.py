@@ -122,7 +122,7 @@ def test_a_file_of_before_stays_until_the_new_one_is_whole(tmp_path, monkeypatch
     def killed(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr("pv_sparse.recipes.whole_files.os.fsync", killed)
+    monkeypatch.setattr("pv_sparse.whole_files.os.fsync", killed)
     with pytest.raises(OSError, match="no space"):
         write_config(DictConfig({"a": 2}), path)
     assert OmegaConf.load(path) == {"a": 1, "b": 1}

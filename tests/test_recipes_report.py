@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pv_sparse import versions as versions_module
 from pv_sparse.recipes import report
-from pv_sparse.recipes import versions as versions_module
 from pv_sparse.recipes.metrics import task_metrics, tasks_metrics
 from pv_sparse.recipes.plots import plot_confusion, plot_curves
 from pv_sparse.recipes.report import write_report
-from pv_sparse.recipes.versions import versions
+from pv_sparse.versions import versions
 
 CLASSES = ["walk", "run, fast", "$jump$"]
 SCORES = torch.tensor([[3.0, 1, 0], [0, 2, 1], [0, 5, 4], [0, 1, 2]])

@@ -13,7 +13,7 @@ from pv_sparse import PvSparseError
 from pv_sparse.models.fusion import LateFusion
 from pv_sparse.recipes.fusing import fuse, write_fusion
 from pv_sparse.recipes.scores import Scores, TaskScores, as_scores, average_views
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.whole_files import whole_file
 
 CLASSES = ("walk", "run", "jump")
 PATHS = ("a.mp4", "b.mp4", "c.mp4", "d.mp4")

@@ -20,6 +20,8 @@ from pv_sparse import (
     save_model,
     segment_indices,
 )
+from pv_sparse.transforms import views
+from pv_sparse.zoo.loading import find_weights
 
 
 def test_the_record_says_what_was_seen_and_what_it_is(index_video, weights):
@@ -40,7 +42,9 @@ def test_the_scores_are_the_softmax_of_the_model_on_those_frames(index_video, we
     recognizer = Recognizer(weights)
     with SparseVideo(index_video) as video, torch.inference_mode():
         frames = video.frames_at(segment_indices(60, 8))
-        expected = recognizer.model(recognizer.transform(frames.transpose(0, 1))[None]).softmax(1)[0]
+        expected = recognizer.model(recognizer.weights.transform(one_view=True)(frames.transpose(0, 1))[None]).softmax(
+            1
+        )[0]
     result = recognizer(index_video, top_k=100)
     assert len(result.classes) == len(CLASSES)
     assert sum(entry.score for entry in result.classes) == pytest.approx(1)
@@ -79,6 +83,9 @@ def test_each_frame_alone_stands_still_for_a_model_of_relations(index_video, tmp
     torch.testing.assert_close(scores[1], recognizer.scores(still))
 
 
+TEN_CROPS = {"resize": 72, "crop": 64, "num_crops": 10}
+
+
 def small(tmp_path, num_classes, categories, **changes) -> str:
     """A file with random weights for a small TSN."""
     arguments = {"num_classes": num_classes, "backbone": "tiny", **changes.pop("arguments", {})}
@@ -110,7 +117,7 @@ def test_scores_where_several_classes_can_be_right(index_video, tmp_path):
     recognizer = Recognizer(small(tmp_path, len(CLASSES), CLASSES, multi_label=True))
     look = recognizer.look(index_video)
     with torch.inference_mode():
-        logits = recognizer.model(recognizer.transform(look.frames.transpose(0, 1))[None])[0]
+        logits = recognizer.model(recognizer.viewer.clip(look)[None])[0]
     torch.testing.assert_close(recognizer.scores(look), logits.sigmoid())
 
 
@@ -127,6 +134,58 @@ def test_differences_of_frames(index_video, tmp_path):
 def test_weights_of_optical_flow_are_refused(index_video):
     with pytest.raises(WeightsError, match=r"tsn_r50_flow\.epic_ek55 reads optical flow, a video file has RGB frames"):
         recognize(index_video, "tsn_r50_flow.epic_ek55")
+
+
+def crops_by_hand(recognizer, look, number):
+    """Scores for one of the ten crops, as a pass of its own."""
+    record = recognizer.weights
+    clip = record.transform()(look.frames.transpose(0, 1)).unflatten(1, (10, -1))[:, number]
+    with torch.inference_mode():
+        return recognizer.model(clip[None])[0]
+
+
+def test_all_views_of_the_published_test_are_averaged(index_video, tmp_path):
+    path = small(tmp_path, len(CLASSES), CLASSES, sampling={"rule": "center", "num_segments": 25})
+    record = dataclasses.replace(find_weights(path), input=TEN_CROPS)
+    recognizer = Recognizer(record, all_views=True)
+    look = recognizer.look(index_video)
+    assert recognizer.viewer.num_views == 10
+    assert look.frame_indices == segment_indices(60, 25).flatten().tolist()
+    expected = torch.stack([crops_by_hand(recognizer, look, number) for number in range(10)]).mean(0).softmax(0)
+    torch.testing.assert_close(recognizer.scores(look), expected)
+    assert not torch.equal(Recognizer(record).scores(look), expected)
+
+
+def test_all_views_of_a_model_of_relations_are_seen_one_by_one(index_video, tmp_path):
+    """mmaction2's TRN: two clips, ten crops, and the mean of scores, not of logits."""
+    arguments = {"num_classes": len(CLASSES), "num_segments": 8, "backbone": "tiny"}
+    record = dataclasses.replace(
+        get_weights("tsn_efficientnet_lite0.in1k"),
+        build={"builder": "create_trn", "arguments": arguments},
+        input=TEN_CROPS,
+        sampling={"rule": "twice", "num_segments": 8},
+        categories=CLASSES,
+        origin={"converter": "mmaction2"},
+    )
+    save_model(create_trn(**arguments), tmp_path / "trn.safetensors", record)
+    recognizer = Recognizer(tmp_path / "trn.safetensors", all_views=True)
+    look = recognizer.look(index_video)
+    assert len(look.frame_indices) == 16
+    assert recognizer.viewer.num_views == 20
+    clips = recognizer.viewer.clip(look).unflatten(1, (20, 8)).transpose(0, 1)
+    with torch.inference_mode():
+        expected = torch.stack([recognizer.model(clip[None])[0].softmax(0) for clip in clips]).mean(0)
+    torch.testing.assert_close(recognizer.scores(look), expected)
+
+
+def test_all_frames_of_all_views_are_decoded_and_scaled_once(index_video, weights, monkeypatch):
+    record = dataclasses.replace(find_weights(weights), sampling={"num_segments": 25}, input=TEN_CROPS)
+    decoded, scaled = [], []
+    frames_at, resize = SparseVideo.frames_at, views.resize_clip
+    monkeypatch.setattr(SparseVideo, "frames_at", lambda *given: decoded.append(given[1]) or frames_at(*given))
+    monkeypatch.setattr(views, "resize_clip", lambda *given: scaled.append(given[0].shape[1]) or resize(*given))
+    Recognizer(record, all_views=True)(index_video)
+    assert [len(indices) for indices in decoded] == scaled == [25]
 
 
 def test_two_calls_give_one_answer(index_video, weights):

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pv_sparse.errors import VideoDecodeError
@@ -46,6 +47,16 @@ def find_videos(path: str | os.PathLike[str]) -> list[str]:
     if Path(path).is_file() and Path(path).suffix.lower() in LIST_SUFFIXES:
         return _listed_in(Path(path))
     return [os.fspath(path)]
+
+
+def find_all_videos(arguments: Iterable[str]) -> list[str]:
+    """The videos of all arguments, each once. A video of a list may be missing, an argument may not."""
+    found: dict[str, None] = {}
+    for argument in arguments:
+        if "://" not in argument and not os.path.exists(argument):
+            raise FileNotFoundError(f"{argument}: no such file or folder")
+        found |= dict.fromkeys(find_videos(argument))
+    return list(found)
 
 
 def _below(folder: Path) -> list[str]:

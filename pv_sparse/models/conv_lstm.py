@@ -29,7 +29,7 @@ class ConvLstmCell(nn.Module):
 
     def forward(self, maps: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """(N, C', H', W') and the state before -> the state (output, memory), each (N, hidden, H', W')."""
-        zeros = maps.new_zeros(len(maps), self.hidden, *maps.shape[2:])
+        zeros = maps.new_zeros(maps.shape[0], self.hidden, *maps.shape[2:])
         output, memory = state or (zeros, zeros)
         keep, write, show, content = self.gates(torch.cat([maps, output], dim=1)).chunk(4, dim=1)
         memory = keep.sigmoid() * memory + write.sigmoid() * content.tanh()

@@ -42,3 +42,8 @@ def map_logits(function: Callable[..., Tensor], first: Logits, *others: Logits) 
     if isinstance(first, dict):
         return {task: function(first[task], *[other[task] for other in others]) for task in first}  # type: ignore[index]
     return function(first, *others)
+
+
+def to_scores(logits: Logits, multi_label: bool = False) -> Logits:
+    """Logits (..., num_classes) as float32 scores in [0, 1]: softmax, or sigmoid where several classes can be right."""
+    return map_logits(lambda own: own.float().sigmoid() if multi_label else own.float().softmax(dim=-1), logits)

@@ -42,7 +42,7 @@ class Relation(nn.Module):
             return F.relu(self.hidden(features)).unsqueeze(1)
         windows = features.unfold(1, self.select.shape[1] // len(self.hidden.weight), 1)
         products = self.hidden.products(windows.transpose(2, 3))  # (N, s * segments of a position, hidden)
-        sums = torch.baddbmm(self.hidden.bias, self.select.expand(len(products), -1, -1), products)
+        sums = torch.baddbmm(self.hidden.bias, self.select.expand(products.shape[0], -1, -1), products)
         return sums.relu_()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Relation":
@@ -82,4 +82,4 @@ class TupleLinear(nn.Module):
     def products(self, candidates: Tensor) -> Tensor:
         """(N, s, m, in_features), m candidates for each position -> their parts of the sum, (N, s*m, out_features)."""
         parts = torch.bmm(candidates.transpose(0, 1).flatten(1, 2), self.weight)  # (s, N*m, out_features)
-        return parts.view(len(parts), len(candidates), -1, parts.shape[2]).transpose(0, 1).flatten(1, 2)
+        return parts.view(len(parts), candidates.shape[0], -1, parts.shape[2]).transpose(0, 1).flatten(1, 2)

@@ -46,7 +46,7 @@ class SegmentNet(nn.Module):
         images = fold_segments(video, self.frames_per_segment)  # (N*S, L*C, H, W)
         self._check(video)
         num_segments = video.shape[2] // self.frames_per_segment
-        return [m.reshape(len(video), num_segments, *m.shape[1:]) for m in self.backbone(images)]
+        return [m.reshape(video.shape[0], num_segments, *m.shape[1:]) for m in self.backbone(images)]
 
     def explain(self, video: Tensor, **arguments: Any) -> Any:
         """Which segments speak for a class: `RelationHead.explain`, for models that have one."""

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
 from pv_sparse.errors import PvSparseError
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.whole_files import whole_file
 
 LAST, BEST, PREVIOUS = "last.ckpt", "best.ckpt", "previous.ckpt"
 

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.checks import check_types
-from pv_sparse.recipes.whole_files import whole_file
 from pv_sparse.resources import resource_dir
+from pv_sparse.whole_files import whole_file
 
 TOLD_ERRORS = (PvSparseError, OSError, ValueError, TypeError)
 Plain = dict[str, Any]

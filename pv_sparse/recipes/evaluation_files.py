@@ -15,9 +15,9 @@ from pv_sparse.data.dataset import Sample
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.evaluation_parts import Look, Merged
 from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores, average_views
-from pv_sparse.recipes.versions import versions
-from pv_sparse.recipes.whole_files import whole_file
 from pv_sparse.recognition import ClassScore, Recognition, best_classes
+from pv_sparse.versions import versions
+from pv_sparse.whole_files import whole_file
 from pv_sparse.zoo.weights import Weights
 
 SCORES_FILE, RESULTS_FILE, METRICS_FILE = "scores.npz", "results.jsonl", "metrics.json"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pv_sparse.errors import PvSparseError
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.whole_files import whole_file
 
 FOLDER = "parts"
 Look = dict[str, Any]

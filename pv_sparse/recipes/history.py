@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.whole_files import whole_file
 
 Row = dict[str, float | int]
 FORKS = ("_step", "_epoch")

@@ -87,15 +87,11 @@ class Protocol:
 
     def num_views(self, weights: Weights) -> int:
         """How many answers of the model make one for a video."""
-        tested = self.record(weights)
-        return get_rule(tested.sampling.get("rule", "center")).num_views * tested.input.get("num_crops", 1)
+        return self.record(weights).num_views
 
     def average_for(self, weights: Weights) -> str:
         """`logits` or `scores`."""
-        if self.average is not None:
-            return self.average
-        is_mmaction2 = weights.origin.get("converter") == "mmaction2"
-        return "scores" if is_mmaction2 and weights.build["builder"] == "create_trn" else "logits"
+        return self.average or weights.view_average
 
     def describe(self, weights: Weights) -> dict[str, Any]:
         """Plain values for files: what of this protocol and the record came together."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from pv_sparse.recipes.history import Row
 from pv_sparse.recipes.metrics import ClassRow, all_metrics, confusion_matrix, per_class
 from pv_sparse.recipes.plots import plot_confusion, plot_curves
-from pv_sparse.recipes.versions import versions
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.versions import versions
+from pv_sparse.whole_files import whole_file
 
 
 def write_report(

@@ -14,7 +14,7 @@ from pv_sparse.data.annotations import StrPath
 from pv_sparse.errors import PvSparseError
 from pv_sparse.recipes.metrics import all_metrics
 from pv_sparse.recipes.protocols import AVERAGES
-from pv_sparse.recipes.whole_files import whole_file
+from pv_sparse.whole_files import whole_file
 
 ONE_TASK = ""
 FORMAT = 1

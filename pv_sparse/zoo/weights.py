@@ -46,7 +46,7 @@ class Weights:
         dataset: that it was trained on last.
         one_view: arguments of `segment_indices` for one quick look, as `recognize` takes it; empty is `sampling`.
         origin: `url`, `license`, `doubtful` where the address is, and the `converter` that maps their keys to ours;
-            None where they are ours already.
+            None where they are ours already, and then `converted_from` is the one that did.
         category_order: `that of other sources` where the publisher of the file shows none, `assumed` where no source
             proves it; else empty.
         multi_label: whether several classes can be right at once (scores are sigmoids).
@@ -104,6 +104,13 @@ class Weights:
         return "rgbdiff" if arguments.get("frames_per_segment", 1) > 1 else "rgb"
 
     @property
+    def num_views(self) -> int:
+        """Clips and crops of the published test, each of which the model answers to."""
+        from pv_sparse.data.segments import get_rule
+
+        return get_rule(self.sampling.get("rule", "center")).num_views * self.input.get("num_crops", 1)
+
+    @property
     def num_classes(self) -> int | dict[str, int]:
         """Of the classifier; of several tasks, a dict."""
         return self.build["arguments"]["num_classes"]
@@ -113,11 +120,17 @@ class Weights:
         """Whether the file is here, so that loading needs no installation or download."""
         return not self.unsupported and find(self.file) is not None
 
-    def indices(self, num_frames: int) -> "Tensor":
-        """The frames of one look at a video: (segments, frames_per_segment) int64."""
+    @property
+    def view_average(self) -> str:
+        """What the published test averages over views: `logits`, or `scores` (mmaction2's TRN)."""
+        is_mmaction2 = "mmaction2" in (self.origin.get("converter"), self.origin.get("converted_from"))
+        return "scores" if is_mmaction2 and self.build["builder"] == "create_trn" else "logits"
+
+    def indices(self, num_frames: int, one_view: bool = True) -> "Tensor":
+        """The frames of one look at a video, (segments, frames_per_segment) int64; else those of the published test."""
         from pv_sparse.data.segments import segment_indices
 
-        return segment_indices(num_frames, **(self.one_view or self.sampling))
+        return segment_indices(num_frames, **((self.one_view if one_view else None) or self.sampling))
 
     def sampler(self, one_view: bool = False) -> "SegmentClipSampler":
         """The clip sampler of the published test; with `one_view`, that of one look."""

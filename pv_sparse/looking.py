@@ -1,0 +1,85 @@
+"""What weights want to see of a video file: its frames, sampled and decoded, and the clip made of them."""
+
+import os
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pv_sparse.data.video import SparseVideo
+from pv_sparse.errors import VideoDecodeError, WeightsError
+from pv_sparse.zoo.weights import Weights
+
+# A file with less of its declared frames was cut off: a judgement on the rest would look like one on the whole.
+LEAST_DECODED_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a video.
+
+    Attributes:
+        frames: (T, 3, H, W) uint8 RGB, in the video's own size.
+        frame_indices: T frame numbers.
+        frame_times_seconds: when each is shown, from the first frame of the video.
+        num_frames: of the whole video.
+        duration_seconds: of the whole video.
+    """
+
+    frames: Tensor
+    frame_indices: list[int]
+    frame_times_seconds: list[float]
+    num_frames: int
+    duration_seconds: float
+
+
+class Viewer:
+    """Looks at videos as weights want it; holds no model, and can go to other processes.
+
+    Args:
+        weights: what they were published with: sampling, preprocessing.
+        all_views: all frames and crops of the published test, not those of one look.
+        threads: of the decoder, as `SparseVideo` takes them.
+
+    Attributes:
+        num_views: clips of a video, each of which the model answers to.
+
+    Raises:
+        WeightsError: weights that read optical flow.
+    """
+
+    def __init__(self, weights: Weights, all_views: bool = False, threads: int | None = None):
+        if weights.modality == "flow":
+            raise WeightsError(
+                f"{weights.name} reads optical flow, a video file has RGB frames: choose weights without _flow"
+            )
+        self.weights, self.all_views, self._threads = weights, all_views, threads
+        self.num_views = weights.num_views if all_views else 1
+        self._transform = weights.transform(one_view=not all_views)
+        self._centre = weights.transform(one_view=True)
+
+    def look(self, path: str | os.PathLike[str]) -> Look:
+        """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""
+        with SparseVideo(path, self._threads) as video:
+            if video.decoded_share < LEAST_DECODED_SHARE:
+                raise VideoDecodeError(
+                    video.path,
+                    f"the file was cut off: {video.decoded_share:.0%} of its declared frames can be decoded, "
+                    f"{LEAST_DECODED_SHARE:.0%} are needed",
+                )
+            indices = self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
+            times = video.frame_times_seconds
+            return Look(
+                frames=video.frames_at(indices),
+                frame_indices=indices.tolist(),
+                frame_times_seconds=times[indices].tolist(),
+                num_frames=video.num_frames,
+                duration_seconds=float(video.duration_seconds),
+            )
+
+    def clip(self, look: Look) -> Tensor:
+        """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""
+        return self._transform(look.frames.transpose(0, 1))
+
+    def centre_crops(self, look: Look) -> Tensor:
+        """(T, C, H, W), normalised float32: the frames of the look, each as one view of it."""
+        return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
