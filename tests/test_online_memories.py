@@ -31,7 +31,7 @@ def test_the_script_is_as_recorded():
     assert [[len(slot) for slot in held.slots] for _, held in seen] == [step["slots"] for step in GOLDEN]
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.sampled_from([16, 32, 48]), st.integers(96, 300))
 def test_the_script_thins_blocks_in_place(n, num_frames):
     """Against arrays of all frames of each block, thinned by NumPy."""
