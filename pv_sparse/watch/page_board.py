@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from pv_sparse.watch.lines import finite
 from pv_sparse.watch.observers import StreamFrame, WatchRecord
 from pv_sparse.watch.page_pictures import THUMBNAIL_PIXELS, thinned
 
@@ -58,7 +59,7 @@ class Moment:
             "record": self.record and self.record.as_dict(),
             "messages": [{"time_seconds": entry.time_seconds, "text": entry.text} for entry in self.messages],
         }
-        return {key: _finite(value) for key, value in moment.items()}
+        return {key: finite(value) for key, value in moment.items()}
 
 
 class Board:
@@ -92,11 +93,3 @@ class Board:
 
     def _change(self, **changes: Any) -> None:
         self.now = replace(self.now, version=self.now.version + 1, **changes)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value - value != 0 else value
