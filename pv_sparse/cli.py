@@ -7,6 +7,7 @@ import click
 from pv_sparse import __version__
 from pv_sparse.cli_inference import bench, export, recognize, watch
 from pv_sparse.cli_options import OneLineErrors, debug_option, jobs_option, needs_extra
+from pv_sparse.cli_study import study
 from pv_sparse.cli_zoo import zoo
 
 
@@ -112,7 +113,7 @@ def doctor() -> None:
     click.echo("\n".join(examine()))
 
 
-for _command in (bench, export, recognize, watch, zoo):
+for _command in (bench, export, recognize, study, watch, zoo):
     main.add_command(_command)
 
 if __name__ == "__main__":

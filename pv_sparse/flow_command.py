@@ -32,7 +32,7 @@ class FlowOptions:
 
 def run(arguments: Iterable[str], output: str, options: FlowOptions, jobs: int) -> int:
     """Compute what is not there yet; returns how many videos failed. One failing leaves the others be."""
-    check_installed()
+    check_installed(options.method)
     folders = flow_folders(arguments, Path(output))
     _note_options(Path(output), options)
     tasks = [(video, folder, options) for video, folder in folders.items() if not folder.exists()]

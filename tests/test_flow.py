@@ -284,6 +284,12 @@ def test_a_missing_opencv_is_told_with_its_extra(videos, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_only_tvl1_needs_the_contrib_modules(videos, tmp_path, monkeypatch):
+    monkeypatch.delattr(cv2, "optflow")
+    assert "method dis does without" in flow(videos, tmp_path / "out", "--method", "tvl1", code=1).stderr
+    flow(videos / "b.mkv", tmp_path / "out", "--method", "dis", *SIZE)
+
+
 @pytest.mark.parametrize("size", ["340", "0x9", "axb", "-3x9"])
 def test_a_size_that_is_none_is_told(videos, tmp_path, size):
     assert "such as 340x256, or keep" in flow(videos, tmp_path / "out", "--size", size, code=1).stderr

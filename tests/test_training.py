@@ -287,8 +287,8 @@ def fresh_compiler():
     [
         ["channels_last=true", "activation_checkpointing=true"],
         ["trainer.precision=bf16-mixed", "loss.label_smoothing=0.1", "ema_decay=0.5"],
-        ["mixup_alpha=0.2", "loss.class_weights=[1,2]", "batch_norm=frozen"],
-        ["model=eco_lite_tiny", "model.num_segments=4", "trainer.gradient_clip_val=1", "optim=sgd"],
+        ["mixup_alpha=0.2", "loss.class_weights=[1,2]", "batch_norm=frozen", "trainer.gradient_clip_val=1"],
+        ["model=eco_lite_tiny", "model.num_segments=4", "channels_last=true", "optim=sgd"],
         ["data.num_workers=2", "limit_train_videos=4", "limit_val_videos=2"],
         ["compile=true", "limit_train_videos=4", "limit_val_videos=3"],  # a last batch of another size
     ],

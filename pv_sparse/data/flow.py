@@ -137,9 +137,9 @@ def write_flow_folder(
     return num_frames
 
 
-def check_installed() -> None:
-    """The ModuleNotFoundError that computing flow would end with, told before the work."""
-    _cv2().optflow  # noqa: B018
+def check_installed(method: str = "tvl1") -> None:
+    """The ModuleNotFoundError that computing flow by this method would end with, told before the work."""
+    _algorithm(method)
 
 
 def use_one_thread() -> None:
@@ -187,7 +187,7 @@ def _grey(frame: Tensor | np.ndarray) -> np.ndarray:
 def _algorithm(method: str) -> Any:
     cv2 = _cv2()
     if method == "tvl1":
-        return cv2.optflow.DualTVL1OpticalFlow_create()
+        return _optflow(cv2).DualTVL1OpticalFlow_create()
     if method == "dis":
         return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     raise ValueError(f"method={method!r} is not allowed: choose from {', '.join(METHODS)}")
@@ -220,9 +220,14 @@ def _cv2() -> ModuleType:
         import cv2
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('optical flow needs OpenCV: pip install "pv-sparse[flow]"') from error
-    if not hasattr(cv2, "optflow"):
-        raise ModuleNotFoundError(
-            "optical flow needs OpenCV with its contrib modules, and another opencv package is in its place: "
-            'pip uninstall that one, then pip install --force-reinstall "pv-sparse[flow]"'
-        )
     return cv2
+
+
+def _optflow(cv2: ModuleType) -> Any:
+    """The contrib module that has TV-L1."""
+    if hasattr(cv2, "optflow"):
+        return cv2.optflow
+    raise ModuleNotFoundError(
+        "tvl1 needs OpenCV with its contrib modules, and another opencv package is in its place: pip uninstall that "
+        'one, then pip install --force-reinstall "pv-sparse[flow]"; method dis does without them'
+    )

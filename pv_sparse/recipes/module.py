@@ -207,4 +207,8 @@ class RecognitionModule(LightningModule):
 
 
 def _channels_last(model: nn.Module) -> nn.Module:
-    return model.to(memory_format=torch.channels_last)
+    """In place. A 3-D network stays as it is: its weights have a dimension more than this format."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model

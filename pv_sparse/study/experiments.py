@@ -1,0 +1,130 @@
+"""What an experiment of the study is: models, how they are trained, and how they are tested."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from pv_sparse.data.segments import get_rule
+
+LEVELS = ("quick", "default", "full")
+ORDERS = ("ordered", "shuffled", "reversed")
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """How the frames of a test are chosen and shown.
+
+    Attributes:
+        order: of the segments: `ordered`, `shuffled` (another permutation for each video, seeded) or `reversed`.
+        rule, num_segments, snap, decode_budget: of `SegmentClipSampler`; None keeps what the model was trained for.
+        files: read the video files, where a data set also has their frames as arrays.
+    """
+
+    order: str = "ordered"
+    rule: str | None = None
+    num_segments: int | None = None
+    snap: str | None = None
+    decode_budget: int | None = None
+    files: bool = False
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise ValueError(f"order={self.order!r} is unknown: choose one of {', '.join(ORDERS)}")
+        if self.rule is not None:
+            get_rule(self.rule)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The arguments of `SegmentClipSampler` that it changes."""
+        given = {name: getattr(self, name) for name in ("rule", "num_segments", "snap", "decode_budget")}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A model that is trained, or a fusion of others.
+
+    Attributes:
+        train: overrides of `pv-sparse train`.
+        flow: it reads optical flow: the configuration of its data is the data set's with `_flow` behind its name.
+        fuse: the models whose answers are averaged, two or more; () trains one.
+        by: what is averaged, `scores` or `logits`.
+    """
+
+    train: Names = ()
+    flow: bool = False
+    fuse: Names = ()
+    by: str = "scores"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How models are trained and tested.
+
+    Attributes:
+        name: of the variant.
+        train: overrides of `pv-sparse train`, after the model's.
+        test: of the trained model.
+        models: that have it; () for all.
+    """
+
+    name: str
+    train: Names = ()
+    test: FrameChoice = field(default_factory=FrameChoice)
+    models: Names = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a level takes of an experiment: patterns such as `tsn_*`; all of a kind by default."""
+
+    data: Names = ("*",)
+    models: Names = ("*",)
+    variants: Names = ("*",)
+
+    def takes(self, data: str, model: str, variant: str) -> bool:
+        pairs = ((data, self.data), (model, self.models), (variant, self.variants))
+        return all(any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in pairs)
+
+
+class Combination(NamedTuple):
+    """One place of an experiment's table."""
+
+    data: str
+    model: str
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, and what is measured to answer it.
+
+    Attributes:
+        name: of its file in `configs/experiment/`.
+        title, question: for people.
+        data: names of data sets.
+        models: by name.
+        variants: their names are unique for each model.
+        levels: by level, what it takes; all where it is not named.
+    """
+
+    name: str
+    title: str
+    question: str
+    data: Names
+    models: Mapping[str, StudyModel]
+    variants: tuple[Variant, ...]
+    levels: Mapping[str, tuple[Selection, ...]] = field(default_factory=dict)
+
+    def combinations(self, level: str = "full") -> list[Combination]:
+        """What a level measures, in the order of the file."""
+        taken = self.levels.get(level, (Selection(),))
+        return [each for each in self._all() if any(own.takes(*each[:2], each.variant.name) for own in taken)]
+
+    def _all(self) -> Iterator[Combination]:
+        for data, model, variant in itertools.product(self.data, self.models, self.variants):
+            if not variant.models or model in variant.models:
+                yield Combination(data, model, variant)

@@ -1,0 +1,159 @@
+"""A trained model tested once: frames chosen and shown in some way, scores and CPU time kept."""
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.clip_sampling import SegmentClipSampler
+from pv_sparse.data.dataset import SparseVideoDataset
+from pv_sparse.recipes.building import read_lists
+from pv_sparse.recipes.config import plain
+from pv_sparse.recipes.inputs import ClipInput
+from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores
+from pv_sparse.study.experiments import FrameChoice
+from pv_sparse.study.training_runs import MODEL_FILE, digest
+from pv_sparse.whole_files import whole_file
+from pv_sparse.zoo.loading import load_model
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a test says: fields as of `Row`."""
+
+    top1: float
+    cpu_seconds: float
+    decode_cpu_seconds: float
+    num_videos: int
+
+
+def key_of_test(training_key: str, choice: FrameChoice, accelerator: str) -> str:
+    """The name of the files of a test."""
+    return digest({"training": training_key, "accelerator": accelerator, **asdict(choice)})
+
+
+def read_tested(folder: Path, key: str) -> Figures | None:
+    """What a test said before; None where one of its files is missing or unreadable."""
+    try:
+        content = json.loads((folder / f"{key}.json").read_text())
+        return Figures(**content["tested"]) if (folder / f"{key}.npz").exists() else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_tested(folder: Path, key: str, tested: Figures, scores: Scores, about: dict[str, Any]) -> None:
+    """`<key>.npz`, the scores, and `<key>.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scores.save(folder / f"{key}.npz")
+    with whole_file(folder / f"{key}.json") as file:  # last: where it is, the scores are
+        file.write(json.dumps({"tested": asdict(tested), **about}, indent=1).encode())
+
+
+def run_test(trained: Path, config: DictConfig, choice: FrameChoice, accelerator: str) -> tuple[Figures, Scores]:
+    """Show the model of a folder the validation videos of its configuration.
+
+    Args:
+        trained: folder of a run.
+        config: of the run.
+        choice: which frames, in which order.
+        accelerator: `cpu` or `gpu`.
+
+    Returns:
+        The figures, and the scores: their paths are `split/class/name`, the same for videos, arrays and flow.
+
+    Raises:
+        VideoDecodeError: a video that cannot be read.
+        WeightsError, ValueError: a model or a choice that do not fit.
+    """
+    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    model = load_model(trained / MODEL_FILE, device=device)
+    videos = _videos(config, choice)
+    dataset = _dataset(model, config, choice, videos)
+    logits, decode_seconds, model_seconds = _answers(model, dataset, choice.order, device)
+    labels = np.array([info["label"] for _, info in videos.samples])
+    top1 = float((logits.argmax(dim=1).numpy() == labels).mean())
+    tested = Figures(top1, decode_seconds + model_seconds, decode_seconds, len(videos))
+    return tested, _scores(logits, labels, videos, str(trained.name), choice)
+
+
+def in_order(video: Tensor, order: str, frames_per_segment: int, numbers: list[int]) -> Tensor:
+    """The segments of videos in another order; frames of one segment stay together.
+
+    Args:
+        video: (N, C, S*L, H, W).
+        order: `ordered`, `shuffled` or `reversed`.
+        frames_per_segment: L.
+        numbers: of the N videos; each has its own permutation, the same at every call.
+
+    Returns:
+        (N, C, S*L, H, W).
+    """
+    if order == "ordered":
+        return video
+    num_segments = video.shape[2] // frames_per_segment
+    segments = video.reshape(*video.shape[:2], num_segments, frames_per_segment, *video.shape[3:])
+    if order == "reversed":
+        return segments.flip(2).flatten(2, 3)
+    shuffled = [one[:, _permutation(num_segments, n)] for one, n in zip(segments, numbers, strict=True)]
+    return torch.stack(shuffled).flatten(2, 3)
+
+
+def _permutation(num_segments: int, number: int) -> Tensor:
+    return torch.randperm(num_segments, generator=torch.Generator().manual_seed(number))
+
+
+def _videos(config: DictConfig, choice: FrameChoice) -> VideoList:
+    config = copy.deepcopy(config)
+    if "frames" in config.data:
+        config.data.frames = not choice.files
+    return read_lists(config)["val"]
+
+
+def _dataset(model: Any, config: DictConfig, choice: FrameChoice, videos: VideoList) -> SparseVideoDataset:
+    clips = ClipInput.for_model(model, config.model.get("backbone", "resnet50"), plain(config.input))
+    return SparseVideoDataset(
+        videos,
+        SegmentClipSampler(**{**clips.sampling(training=False), **choice.sampling}),
+        clips.transform(training=False),
+        on_error="raise",
+        dtype="uint8",
+        modality="flow" if clips.modality == "flow" else "rgb",
+    )
+
+
+@torch.inference_mode()
+def _answers(model: Any, dataset: SparseVideoDataset, order: str, device: torch.device) -> tuple[Tensor, float, float]:
+    """(N, num_classes) logits, and the CPU seconds of frames and of the network."""
+    model(dataset[0]["video"][None].to(device))  # what happens once, at the first call, is no part of the test
+    logits, decode_seconds, model_seconds = [], 0.0, 0.0
+    for numbers in _batches(len(dataset)):
+        begin = time.process_time()
+        video = torch.stack([dataset[number]["video"] for number in numbers])
+        decoded = time.process_time()
+        shown = in_order(video, order, model.frames_per_segment, numbers).to(device)
+        logits.append(model(shown).float().cpu())
+        decode_seconds += decoded - begin
+        model_seconds += time.process_time() - decoded
+    return torch.cat(logits), decode_seconds, model_seconds
+
+
+def _batches(number: int) -> Iterator[list[int]]:
+    for start in range(0, number, BATCH_SIZE):
+        yield list(range(start, min(start + BATCH_SIZE, number)))
+
+
+def _scores(logits: Tensor, labels: np.ndarray, videos: VideoList, weights: str, choice: FrameChoice) -> Scores:
+    task = TaskScores(logits[None].numpy(), logits.softmax(dim=1).numpy(), labels, tuple(videos.classes))
+    names = tuple("/".join(PurePath(path).with_suffix("").parts[-3:]) for path, _ in videos.samples)
+    return Scores(names, {ONE_TASK: task}, {}, weights, str(choice), "logits")
