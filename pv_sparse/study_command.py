@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from pv_sparse.errors import PvSparseError, one_line
 from pv_sparse.recipes.config import instantiate
+from pv_sparse.recipes.console import exit_code
 from pv_sparse.study.data_making import make_data
 from pv_sparse.study.experiment_files import check_name, read_experiment
 from pv_sparse.study.experiments import Experiment
@@ -66,7 +68,7 @@ def run(options: StudyOptions) -> int:
         return 0
     todo = sum(not is_trained(options.out / TRAINED / key) for key in plan.trainings)
     _tell(f"{level.name}: {len(plan.rows)} rows of {len(plan.trainings)} training runs, {todo} of them to be done")
-    failed = _measured(study, plan, [each.name for each in experiments], options)
+    failed = _measured(study, plan, options)
     _tell(f"{time.monotonic() - begin:.0f} s: {_report(plan, options.out)} is the report")
     return failed
 
@@ -91,22 +93,24 @@ def report(folder: Path) -> None:
     _tell(f"{write_report(read_results(folder), folder)}")
 
 
-def _measured(study: StudyFile, plan: Plan, names: Collection[str], options: StudyOptions) -> int:
-    """How many rows failed."""
+def _measured(study: StudyFile, plan: Plan, options: StudyOptions) -> int:
+    """How many rows failed; a study that is told to stop says so, and ends with the code of a stopped program."""
     out, jobs, level = options.out, options.jobs, options.level
     out.mkdir(parents=True, exist_ok=True)
     there = read_results(out) if (out / RESULTS_FILE).exists() else None
     commands = {name: command(level, name) for name in study.experiments}
-    frame = results_frame(level, options.accelerator, commands, names, there)
+    measured = {row.cell.experiment for row in plan.rows}
+    frame = results_frame(level, options.accelerator, commands, measured, there)
     failed = 0
     try:
         make_data(plan.trainings.values(), jobs, _tell)
-        for done, (planned, outcome) in enumerate(run_plan(plan, out, jobs, options.accelerator, frame), 1):
-            failed += isinstance(outcome, str)
-            _tell_row(planned, outcome, len(plan.rows) - done)
-    except KeyboardInterrupt:
+        with closing(run_plan(plan, out, jobs, options.accelerator, frame)) as rows:  # ends its processes
+            for done, (planned, outcome) in enumerate(rows, 1):
+                failed += isinstance(outcome, str)
+                _tell_row(planned, outcome, len(plan.rows) - done)
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the second of the first
         _tell("stopped: the same command goes on where it was")
-        sys.exit(130)
+        sys.exit(exit_code(stop))
     return failed
 
 

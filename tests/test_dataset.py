@@ -206,7 +206,7 @@ def test_files_that_the_index_knows_to_be_unreadable_are_not_opened(videos, monk
     index = {videos[0][0]: SimpleNamespace(error="cut off"), videos[1][0]: SimpleNamespace(error=None)}
     opened = []
     dataset = SparseVideoDataset(videos, SegmentClipSampler(2), index=index)
-    monkeypatch.setattr("pv_sparse.data.dataset.open_frames", lambda path, modality: opened.append(path))
+    monkeypatch.setattr("pv_sparse.data.dataset.open_frames", lambda path, modality, threads: opened.append(path))
     with pytest.raises(AttributeError):
         dataset[1]
     assert opened == [videos[1][0]]

@@ -127,12 +127,12 @@ def test_the_commands_exist():
         if tool == "make":
             assert f"\n{name}:" in makefile
         elif tool == "pv-sparse":
-            names = command.split()[1:3] if name == "zoo" else [name]
+            names = re.match(r"pv-sparse ((?:zoo|study make) \w+|\w+)", command)[1].split()
             subprocess.run([sys.executable, "-m", "pv_sparse", *names, "--help"], check=True, capture_output=True)
             if name in ("train", "evaluate"):
                 compose(name, shlex.split(command)[2:])
         else:
-            assert command in ('pip install -e ".[demo]"', 'pip install -e ".[train]"')
+            assert command in [f'pip install -e ".[{extra}]"' for extra in ("demo", "train", "study")]
 
 
 @pytest.mark.parametrize("cell", re.findall(r"^\| [^|]* \| (`[^|]*=[^|]*) \|$", SECTION, re.MULTILINE))

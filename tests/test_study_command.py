@@ -1,10 +1,13 @@
 """`pv-sparse study` on the command line."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from small_study import SMALL
 from square_runs import quiet_lightning
 
 from pv_sparse import study_command
@@ -14,16 +17,6 @@ from pv_sparse.study.levels import Level, StudyFile, read_study
 from pv_sparse.study.results import Results, Row, read_results, write_results
 from pv_sparse.study.results_frame import results_frame
 
-SMALL = (
-    "trainer.max_epochs=1",
-    "trainer.check_val_every_n_epoch=1",
-    "optim.warmup_epochs=0",
-    "data.train.num_videos=4",
-    "data.val.num_videos=4",
-    "data.batch_size=2",
-    "input.size=32",
-    "input.resize=32",
-)
 ROW = Row("study_fusion", "order20", "tsn_avg", "ordered", 0, 0.5, 2.0, 1.5, 3.0, 20)
 RESULTS = Results("quick", {"processor": "p", "cores": 1, "accelerator": None}, {}, [ROW], {"study_fusion": "c"})
 NODE = {
@@ -95,17 +88,19 @@ def test_real_videos_are_left_out_where_there_are_none(tmp_path):
     assert "study_grid, walking: left out without --vtest PATH" in told.output
 
 
-def test_ctrl_c_is_told(tmp_path, monkeypatch, one_experiment):
+# Of Ctrl-C, Lightning makes exit code 1 while it trains.
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (SystemExit(1), 130), (SIGTERMException, 143)])
+def test_a_study_that_is_told_to_stop_says_so(tmp_path, monkeypatch, one_experiment, stop, code):
     def interrupted(*given):
-        raise KeyboardInterrupt
+        raise stop
 
     monkeypatch.setattr(study_command, "make_data", interrupted)
     told = study("--quick", "--out", tmp_path)
-    assert told.exit_code == 130
+    assert told.exit_code == code
     assert "stopped: the same command goes on where it was" in told.output
 
 
-def test_rows_of_other_experiments_stay_where_the_level_is_the_same():
+def test_rows_of_other_experiments_stay_where_level_and_accelerator_are_the_same():
     commands = {name: study_command.command("quick", name) for name in read_study().experiments}
     assert commands["study_segments"] == "pv-sparse study --quick --only study_segments"
     frame = results_frame("quick", "cpu", commands, ["study_segments"], RESULTS)
@@ -113,6 +108,8 @@ def test_rows_of_other_experiments_stay_where_the_level_is_the_same():
     assert list(frame.commands) == ["study_fusion", "study_segments"]
     assert results_frame("quick", "cpu", commands, ["study_fusion"], RESULTS).rows == []
     assert results_frame("full", "cpu", commands, ["study_segments"], RESULTS).rows == []
+    of_a_gpu = replace(RESULTS, machine=RESULTS.machine | {"accelerator": "a card"})
+    assert results_frame("quick", "cpu", commands, ["study_segments"], of_a_gpu).rows == []
 
 
 @pytest.mark.slow

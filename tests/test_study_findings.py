@@ -8,11 +8,14 @@ import pytest
 from study_rows import study_results
 
 from pv_sparse.study.findings import RULES, all_findings
-from pv_sparse.study.findings_record import Finding
+from pv_sparse.study.findings_record import Finding, points
 from pv_sparse.study.report_cells import Measured, above, all_of, measured, not_below
 from pv_sparse.study.results import Results, Row
 
 TSN_TITLE = "TSN cannot tell an event from its reverse"
+GRID_TITLE = "What a spatial grid tells TRN of people who walk"
+FLOW_TITLE = "Where looks decide, flow alone knows less than RGB"
+MOTION_TITLE = "Modalities that hold motion give a TSN some of what its average forgets"
 
 
 def changed(results: Results, change: Callable[[Row], Row]) -> Results:
@@ -56,13 +59,14 @@ def test_findings_have_the_verdicts_of_the_rows():
         ("The average over segments is as good a consensus as any", {"model": "tsn_avg"}, 0.7),
         ("Relations at many scales are better than at one", {"model": "trn_multi_scale"}, 0.6),
         ("ECO is at TRN's level or above it", {"model": "eco_lite"}, 0.6),
-        ("Shuffled frames take from TRN and ECO what they know of time", {"variant": "shuffled"}, 0.99),
+        ("Shuffled frames take from TRN and ECO what they know of time", {"variant": "shuffled"}, 1.0),
         ("Where looks decide, shuffled frames do no harm", {"variant": "shuffled"}, 0.9),
         ("TRN multi-scale: more segments help, and then no more", {"variant": "8 trained, 8 tested"}, 0.4),
         ("A TSN can be tested on more segments than it was trained on", {"variant": "3 trained, 16 tested"}, 0.1),
         ("ECO networks of several frame counts are better fused than each alone", {"model": "eco_ensemble"}, 0.5),
-        ("Modalities that hold motion give a TSN what its average forgets", {"model": "tsn_flow"}, 0.2),
-        ("Fused with RGB, RGB difference and flow are better than RGB, on order", {"model": "tsn_rgb+flow"}, 0.1),
+        (MOTION_TITLE, {"model": "tsn_flow"}, 0.2),
+        (FLOW_TITLE, {"model": "trn_rgb"}, 0.01),
+        ("Fused with motion, RGB is better than alone, on order", {"model": "tsn_rgb+flow"}, 0.1),
     ],
 )
 def test_a_result_against_the_literature_is_told_as_such(title, where, top1):
@@ -72,8 +76,45 @@ def test_a_result_against_the_literature_is_told_as_such(title, where, top1):
 
 
 def test_an_aim_that_was_missed_is_told_as_such():
-    found = by_title(changed(study_results(), with_top1(0.7, experiment="study_grid")))
-    assert found["What a spatial grid tells TRN of people who walk"].ours.endswith("is not reached.")
+    said = by_title(changed(study_results(), with_top1(0.7, experiment="study_grid")))[GRID_TITLE].ours
+    assert "95 % or more with a grid, is not reached." in said
+    assert "take a grid" not in said
+
+
+@pytest.mark.parametrize(
+    ("pooled", "with_grid", "helps", "needed"),
+    [
+        (0.74, 0.99, "The grid helps.", "It takes a grid: pooled to one cell, TRN does not get there."),
+        (0.98, 1.0, "Whether the grid helps cannot be told.", "It does not take a grid: pooled to one cell, TRN gets"),
+        (0.98, 0.6, "The grid does harm.", "It does not take a grid: pooled to one cell, TRN gets there as well."),
+    ],
+)
+def test_a_grid_that_is_not_needed_is_told_as_such(pooled, with_grid, helps, needed):
+    results = changed(study_results(), with_top1(with_grid, experiment="study_grid"))
+    said = by_title(changed(results, with_top1(pooled, experiment="study_grid", variant="1x1")))[GRID_TITLE].ours
+    assert helps in said
+    assert needed in said
+
+
+def test_what_modalities_see_is_told_from_the_rows():
+    found = by_title(study_results())
+    assert found[MOTION_TITLE].agrees is True
+    assert found[MOTION_TITLE].ours.endswith("All of them passed the ceiling of TSN.")
+    assert found[FLOW_TITLE].agrees is True
+    assert found[FLOW_TITLE].ours.endswith("right for 5 %; no better than that: TSN flow, TRN flow.")
+    seeing = by_title(changed(study_results(), with_top1(0.5, experiment="study_modalities")))
+    assert seeing[MOTION_TITLE].ours.endswith("None of them passed the ceiling of TSN.")
+    assert seeing[FLOW_TITLE].ours.endswith("no better than that: none of them.")
+
+
+def test_a_rise_that_does_not_count_is_no_rise():
+    """Neither from few to enough segments, nor beyond: one cannot tell where accuracy saturates."""
+    results = changed(study_results(), with_top1(0.95, model="eco_lite"))
+    results = changed(results, with_top1(0.96, model="eco_lite", variant="16 trained, 16 tested"))
+    title = "ECO-Lite: more segments help, and then no more"
+    assert by_title(results)[title].verdict == "cannot tell"
+    risen = changed(results, with_top1(0.5, model="eco_lite", variant="8 trained, 8 tested"))
+    assert by_title(risen)[title].verdict == "does not agree"
 
 
 def test_every_measured_number_comes_from_rows():
@@ -95,7 +136,7 @@ def test_each_figure_of_a_finding_follows_its_row():
     results = study_results(seeds=1)
     top1 = {(cell.model, cell.variant): f"{100 * own.mean:.1f} %" for cell, own in measured(results).items()
             if (cell.experiment, cell.data) == ("study_grid", "walking")}  # fmt: skip
-    said = by_title(results)["What a spatial grid tells TRN of people who walk"].ours
+    said = by_title(results)[GRID_TITLE].ours
     assert re.findall(r"\d+\.\d %", said) == list(top1.values())
 
 
@@ -123,7 +164,14 @@ def test_a_difference_counts_from_two_standard_errors_on():
     assert above(cell(0.5), cell(0.5 + 0.08)) is False
     assert above(cell(0.5 + 0.06), cell(0.5)) is None
     assert above(cell(1.0), cell(1.0)) is None
+    assert above(cell(1.0, num_videos=100), cell(0.97, num_videos=100)) is None  # all right is not free of error
+    assert above(cell(1.0, num_videos=100), cell(0.9, num_videos=100)) is True
     assert above(cell(0.58, deviation=0.1), cell(0.5)) is None
+
+
+def test_no_difference_has_no_sign_that_chance_gave_it():
+    assert points(-0.0001) == points(0.0001) == "+0.0 points"
+    assert points(-0.012, 0.004) == "-1.2 ± 0.4 points"
 
 
 def test_at_least_as_good_forgives_a_point():

@@ -1,6 +1,7 @@
 """The study's plan and its work: what is trained once, tested how, fused, gone on with, and told when it fails."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,21 +10,28 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
+from small_study import SMALL
 from square_runs import quiet_lightning
 
+from pv_sparse.data import dataset
+from pv_sparse.data.opening import open_frames
 from pv_sparse.errors import PvSparseError
+from pv_sparse.recipes.building import read_lists
+from pv_sparse.recipes.run_folder import RunFolder
 from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores
 from pv_sparse.resources import resource_dir
-from pv_sparse.study import running
+from pv_sparse.study import flow_folders, running, training_runs
+from pv_sparse.study.data_making import make_data
 from pv_sparse.study.experiment_files import parse_experiment, read_experiment
 from pv_sparse.study.experiments import LEVELS, FrameChoice
+from pv_sparse.study.flow_folders import FlowTask
 from pv_sparse.study.fused_tests import fuse_tests
 from pv_sparse.study.levels import Level, read_study
 from pv_sparse.study.plan import Planner
 from pv_sparse.study.results import Results, Row, mean_and_deviation, read_results, write_results
 from pv_sparse.study.running import run_plan
 from pv_sparse.study.testing import Figures, in_order
-from pv_sparse.study.training_runs import key_of
+from pv_sparse.study.training_runs import TrainingRun, cpu_seconds, is_trained, key_of, train_into
 
 pytestmark = quiet_lightning
 
@@ -38,16 +46,6 @@ NODE = {
     },
     "variants": [{"name": "ordered"}, {"name": "shuffled", "test": {"order": "shuffled"}}],
 }
-SMALL = (
-    "trainer.max_epochs=1",
-    "trainer.check_val_every_n_epoch=1",
-    "optim.warmup_epochs=0",
-    "data.train.num_videos=4",
-    "data.val.num_videos=4",
-    "data.batch_size=2",
-    "input.size=32",
-    "input.resize=32",
-)
 LEVEL = Level("quick", (0,), SMALL)
 FRAME = Results("quick", {"processor": "p", "cores": 1, "accelerator": None}, {}, [], {"heads": "c", "more": "c"})
 ROW = Row("heads", "order20", "trn", "ordered", 0, 0.123456789, 2.0, 1.5, None, 20)
@@ -160,6 +158,7 @@ def test_a_plan_trains_once_what_several_need(planner):
     assert sorted(map(len, plan.tests().values())) == [2, 2]
     fused = plan.rows[4]
     assert (fused.cell.model, fused.by, len(fused.tests)) == ("both", "scores", 2)
+    assert len(planner.plan([heads(models={"tsn_avg": NODE["models"]["tsn_avg"]})]).trainings) == 1
 
 
 def test_members_of_a_fusion_are_trained_though_a_level_has_no_rows_of_them(planner):
@@ -180,6 +179,71 @@ def test_keys_know_what_is_learned_and_no_places(planner):
         assert key_of(changed) != run.key, key
 
 
+def test_a_training_that_was_broken_off_goes_on_for_another_experiment(planner, tmp_path, monkeypatch):
+    folder, goes_on = RunFolder(tmp_path), []
+
+    def broken_off(config):
+        goes_on.append(folder.begin(config))
+        folder.last.touch()
+        sys.stdout.write("65 \N{FULL BLOCK}\n")
+        raise PvSparseError("the disk is full")
+
+    monkeypatch.setattr(training_runs, "train", broken_off)
+    monkeypatch.setattr(training_runs, "quiet_lightning", lambda: None)
+    run = next(iter(planner.plan([heads()]).trainings.values()))
+    with pytest.raises(PvSparseError, match="the disk is full"):
+        train_into(tmp_path, run, "cpu")
+    spent = cpu_seconds(tmp_path)
+    config = run.config.copy()
+    OmegaConf.update(config, "study", {"title": "Another"}, force_add=True)
+    with pytest.raises(PvSparseError, match="the disk is full"):
+        train_into(tmp_path, TrainingRun(config, run.data), "gpu")
+    assert goes_on == [False, True]
+    assert 0 < spent < cpu_seconds(tmp_path)
+    assert not is_trained(tmp_path)
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").count("65 \N{FULL BLOCK}\nTraceback") == 2
+
+
+def test_a_fusion_that_fails_leaves_the_other_rows_be(planner, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "is_trained", lambda folder: True)
+    monkeypatch.setattr(running, "read_tested", lambda folder, key: Figures(0.5, 2.0, 1.5, 4))
+    plan = planner.plan([heads()])
+    rows = dict(run_plan(plan, tmp_path, 1, "cpu", replace(FRAME, commands={"order20": "c"})))
+    failed = {row.cell.model: told for row, told in rows.items() if isinstance(told, str)}
+    assert list(failed) == ["both"]
+    assert "No such file" in failed["both"]
+    assert [row.model for row in read_results(tmp_path).rows] == ["tsn_avg", "tsn_avg", "trn", "trn"]
+
+
+def test_flow_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch):
+    task = FlowTask(tmp_path / "0.mp4", tmp_path / "flow" / "0")
+
+    def slow(video, folder, **how):
+        for place in (task.folder, folder):
+            place.mkdir()
+            (place / f"{place.parent == task.folder.parent}").touch()
+
+    monkeypatch.setattr(flow_folders, "write_flow_folder", slow)
+    task.make()
+    assert [*task.folder.parent.rglob("*")] == [task.folder, task.folder / "True"]
+
+
+@pytest.mark.slow
+def test_the_data_of_a_plan_are_made_once(tmp_path):
+    pytest.importorskip("cv2", reason="optical flow needs OpenCV")
+    flow = {"train": ["model=tsn_tiny_flow", "input.num_segments=4"], "flow": True}
+    plan = Planner(LEVEL, {}, tmp_path).plan([heads(models={"flow": flow, "tsn_avg": NODE["models"]["tsn_avg"]})])
+    told = []
+    make_data(plan.trainings.values(), 1, told.append)
+    assert told == ["data order20: 4 + 4 videos", "data order20, optical flow: 4 + 4 videos"]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    make_data(plan.trainings.values(), 1, told.append)
+    lists = [videos for run in plan.trainings.values() for videos in read_lists(run.config).values()]
+    assert [len(videos) for videos in lists] == [4] * 4
+    assert all(Path(path) in written for videos in lists for path, _ in videos.samples)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -188,7 +252,12 @@ def test_keys_know_what_is_learned_and_no_places(planner):
         ({"variants": [{"name": "x", "test": {"order": "mixed"}}]}, r"variants x, test: order='mixed' is unknown"),
         ({"variants": [{"name": "x", "models": ["tsn"]}]}, r"tsn is unknown: did you mean .*tsn_avg"),
         ({"variants": [{"name": "x"}, {"name": "x"}]}, r"order20, tsn_avg, x is there twice"),
+        ({"variants": [{"train": ["seed=1"]}]}, r"study\.variants: each must have a name"),
         ({"models": {"a": {"fuse": ["b", "a"]}}}, r"models\.a, fuse: b is unknown"),
+        (
+            {"models": NODE["models"] | {"all": {"fuse": ["both", "trn"]}}},
+            r"models\.all, fuse: both is a fusion itself: give its members",
+        ),
         ({"quick": {"variants": ["order*", "orderd"]}}, r"quick\.variants: orderd is unknown: did you mean ordered\?"),
         ({"quick": {"model": ["trn"]}}, r"quick: model is unknown: did you mean models\?"),
         ({"question": ""}, r"study\.question must be given"),
@@ -283,10 +352,26 @@ def test_a_test_that_is_lost_is_done_again_alone(out, monkeypatch):
 
 @pytest.mark.slow
 def test_another_experiment_finds_what_is_trained(out, monkeypatch):
+    run(out, heads())
     monkeypatch.setattr(running, "train_into", None)
     variants = [{"name": "reversed", "test": {"order": "reversed"}}, {"name": "two", "test": {"num_segments": 2}}]
     rows = run(out, heads(variants=variants, models={"tsn_avg": NODE["models"]["tsn_avg"]}))[1]
     assert [row.variant for row in rows.values()] == ["reversed", "two"]
+
+
+@pytest.mark.slow
+def test_video_files_are_decoded_on_one_thread(out, monkeypatch):
+    models = {"tsn_avg": NODE["models"]["tsn_avg"]}
+    run(out, heads(models=models))
+    opened = []
+
+    def told(path, modality, threads):
+        opened.append((Path(path).suffix, threads))
+        return open_frames(path, modality, threads=threads)
+
+    monkeypatch.setattr(dataset, "open_frames", told)
+    run(out, heads(models=models, variants=[{"name": "files", "test": {"files": True}}]))
+    assert {*opened} == {(".mp4", 1)}
 
 
 @pytest.mark.slow

@@ -50,8 +50,8 @@ class SparseVideoDataset(Dataset[Sample]):
 
     Args:
         labeled_video_paths: (path, info) of each video, as the host's; or a `VideoList`, as the readers of
-            `pv_sparse.data.annotations` return; or a path, for `read_videos`. A video is a file or a folder of pictures
-            (`FrameFolder`).
+            `pv_sparse.data.annotations` return; or a path, for `read_videos`. A video is a file, a folder of pictures
+            (`FrameFolder`), or a `.npy` file of frames (`FrameArray`).
         clip_sampler: which frames.
         transform: from sample to sample, as the host's; one that returns None rejects the video.
         seed: of all draws.
@@ -61,6 +61,7 @@ class SparseVideoDataset(Dataset[Sample]):
         modality: `rgb`, or `flow` for folders of pictures.
         index: of the corpus (`pv-sparse index`): its file, or records by path; files that it knows to be unreadable are
             replaced without being opened.
+        threads: of the decoder of a video file, as of `SparseVideo`: 1 where its CPU time is measured.
         video_sampler: taken and not used, since recipes of the host pass it: order is the DataLoader's business here.
 
     Raises:
@@ -79,6 +80,7 @@ class SparseVideoDataset(Dataset[Sample]):
         size: Size | None = None,
         modality: str = "rgb",
         index: str | os.PathLike[str] | Mapping[str, IndexRecord] | None = None,
+        threads: int | None = None,
         video_sampler: object = None,
     ):
         if on_error not in ON_ERROR:
@@ -89,7 +91,7 @@ class SparseVideoDataset(Dataset[Sample]):
         self._labeled_videos, self.classes = videos.samples, videos.classes
         self.clip_sampler, self.transform = clip_sampler, transform
         self.seed, self.on_error, self.size, self.modality = seed, on_error, size, modality
-        self.dtype = dtype
+        self.dtype, self.threads = dtype, threads
         checked_dtype(dtype)
         self._unreadable = _unreadable(index)
         # Shared, so that workers that live on see the next epoch.
@@ -175,7 +177,7 @@ class SparseVideoDataset(Dataset[Sample]):
         if path in self._unreadable:
             raise VideoDecodeError(path, f"the index says: {self._unreadable[path]}")
         clip_index, aug_index = divmod(clip, self.clip_sampler.augs_per_clip)
-        video = open_frames(path, self.modality)
+        video = open_frames(path, self.modality, threads=self.threads)
         try:
             indices = self.clip_sampler.plan(seed, clip_index).indices(video)
             frames = video.frames_at(indices, self.size)

@@ -63,7 +63,9 @@ def _model(node: Mapping[str, Any], where: str) -> StudyModel:
 
 def _variants(node: Mapping[str, Any], where: str) -> Iterator[Variant]:
     """One; or, with `each: {k: [3, 5]}`, one for each combination of the values, in the place of `{k}` in all texts."""
-    where = f"{where}.variants {node.get('name')}"
+    if not node.get("name"):
+        raise PvSparseError(f"{where}.variants: each must have a name")
+    where = f"{where}.variants {node['name']}"
     check_keys(node, ("name", "train", "test", "models", "each"), where)
     each = node.get("each", {})
     for values in itertools.product(*each.values()):
@@ -101,7 +103,7 @@ def _check(experiment: Experiment, where: str) -> None:
         for model in variant.models:
             check_name(model, models, f"{where}.variants {variant.name}, models")
     for name, own in experiment.models.items():
-        _check_model(own, models, f"{where}.models.{name}")
+        _check_model(own, experiment.models, f"{where}.models.{name}")
     for level, selections in experiment.levels.items():
         for selection in selections:
             told = {"data": experiment.data, "models": models, "variants": names}
@@ -115,9 +117,11 @@ def _check(experiment: Experiment, where: str) -> None:
         raise PvSparseError(f"{where}: {', '.join(twice[0])} is there twice: give each variant of a model its own name")
 
 
-def _check_model(model: StudyModel, models: Sequence[str], where: str) -> None:
+def _check_model(model: StudyModel, models: Mapping[str, StudyModel], where: str) -> None:
     for member in model.fuse:
-        check_name(member, models, f"{where}, fuse")
+        check_name(member, list(models), f"{where}, fuse")
+        if models[member].fuse:
+            raise PvSparseError(f"{where}, fuse: {member} is a fusion itself: give its members")
     check_name(model.by, FUSE, f"{where}, by")
     if len(model.fuse) == 1 or (model.fuse and model.train):
         raise PvSparseError(f"{where}: a fusion takes two models or more, and no train of its own")

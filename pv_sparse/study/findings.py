@@ -11,6 +11,7 @@ from pv_sparse.study.findings_heads import (
 )
 from pv_sparse.study.findings_input import (
     cheap_frames,
+    flow_knows_less_of_looks,
     fusion_beats_rgb,
     more_segments_in_the_test,
     motion_alone_sees_the_order,
@@ -56,7 +57,12 @@ RULES: dict[str, tuple[Callable[[Evidence], Finding], ...]] = {
     ),
     "study_grid": (walking_needs_a_grid,),
     "study_ensemble": (ensemble_beats_its_members,),
-    "study_modalities": (motion_alone_sees_the_order, fusion_beats_rgb(ORDER), fusion_beats_rgb(APPEARANCE)),
+    "study_modalities": (
+        motion_alone_sees_the_order,
+        flow_knows_less_of_looks,
+        fusion_beats_rgb(ORDER),
+        fusion_beats_rgb(APPEARANCE),
+    ),
 }
 
 

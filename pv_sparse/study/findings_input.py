@@ -4,16 +4,22 @@ import math
 from collections.abc import Callable, Sequence
 
 from pv_sparse.study import findings_published as published
+from pv_sparse.study.appearance20 import CLASSES
 from pv_sparse.study.findings_published import Published
 from pv_sparse.study.findings_record import Evidence, Finding, MissingRowsError, points, told
-from pv_sparse.study.report_cells import Measured, above, all_of, not_below
-from pv_sparse.study.report_names import ORDER, data_name, model_name
+from pv_sparse.study.findings_time import passed_the_ceiling
+from pv_sparse.study.report_cells import ERRORS_THAT_COUNT, Measured, above, all_of, not_below
+from pv_sparse.study.report_names import APPEARANCE, ORDER, data_name, model_name
 
 # Beyond this many segments, no more than this share of what came before is to be gained where accuracy saturates.
 ENOUGH_SEGMENTS = 8
 SATURATED_SHARE = 0.5
 FUSION_SIGN = "+"
 TRAINED_SO = ", trained so"
+RGB_AND_FLOW = (("tsn_rgb", "tsn_flow"), ("trn_rgb", "trn_flow"))
+SINGLE_MODALITIES = ("tsn_rgb", "tsn_rgbdiff", "tsn_flow", "trn_rgb", "trn_rgbdiff", "trn_flow")
+# The share of the appearance data that a guess is right for; its classes are equally many.
+CHANCE = 1 / len(CLASSES)
 
 
 def segments_of(variant: str) -> tuple[int, int]:
@@ -30,7 +36,10 @@ def segments_saturate(model: str, literature: Sequence[Published]) -> Callable[[
         same = dict(sorted((trained, cell) for (trained, tested), cell in cells.items() if trained == tested))
         fewest, enough, most = _three(list(same))
         gain, rest = same[enough].mean - same[fewest].mean, same[most].mean - same[enough].mean
-        helps, saturates = above(same[enough], same[fewest]), rest <= SATURATED_SHARE * max(gain, 0)
+        helps = above(same[enough], same[fewest])
+        # Where what is left to be gained is less than counts, it does not say that accuracy still rises.
+        still_rises = rest > SATURATED_SHARE * max(gain, 0)
+        saturates = (None if above(same[most], same[enough]) is None else False) if still_rises else True
         each = "; ".join(f"K = {number} {cell}" for number, cell in same.items())
         return Finding(
             segments.experiment,
@@ -86,15 +95,33 @@ def cheap_frames(variant: str, title: str) -> Callable[[Evidence], Finding]:
 
 
 def motion_alone_sees_the_order(modalities: Evidence) -> Finding:
-    """TSN on RGB differences and flow against RGB, on the order data."""
+    """TSN on RGB differences and flow, which hold the order of neighbouring frames, against RGB on the order data."""
     motion = modalities.models(ORDER, among=("tsn_rgbdiff", "tsn_flow"))
     rgb = modalities.cell(ORDER, "tsn_rgb")
     return Finding(
         modalities.experiment,
-        "Modalities that hold motion give a TSN what its average forgets",
+        "Modalities that hold motion give a TSN some of what its average forgets",
         published.MOTION,
-        f"On order: {told({'tsn_rgb': rgb})}; {told(motion)}.",
+        f"On order: {told({'tsn_rgb': rgb})}; {told(motion)}. What holds motion holds the order of neighbouring "
+        f"frames, which one frame does not. {passed_the_ceiling(motion)}",
         all_of([above(cell, rgb) for cell in motion.values()]),
+    )
+
+
+def flow_knows_less_of_looks(modalities: Evidence) -> Finding:
+    """Flow, and RGB differences, against RGB on the appearance data; who only guesses is named."""
+    cells = modalities.models(APPEARANCE, among=SINGLE_MODALITIES)
+    pairs = [(cells[rgb], cells[flow]) for rgb, flow in RGB_AND_FLOW if rgb in cells and flow in cells]
+    if not pairs:
+        raise MissingRowsError("no flow beside RGB")
+    guessing = [model_name(name) for name, cell in cells.items() if _is_guessing(cell)]
+    return Finding(
+        modalities.experiment,
+        "Where looks decide, flow alone knows less than RGB",
+        (published.KINETICS_MODALITIES,),
+        f"On appearance: {told(cells)}. Guesses among {len(CLASSES)} classes are right for {100 * CHANCE:.0f} %; no "
+        f"better than that: {', '.join(guessing) or 'none of them'}.",
+        all_of([above(rgb, flow) for rgb, flow in pairs]),
     )
 
 
@@ -112,7 +139,7 @@ def fusion_beats_rgb(data: str) -> Callable[[Evidence], Finding]:
         )
         return Finding(
             modalities.experiment,
-            f"Fused with RGB, RGB difference and flow are better than RGB, on {data_name(data)}",
+            f"Fused with motion, RGB is better than alone, on {data_name(data)}",
             published.TWO_STREAM,
             f"{each}.",
             all_of([above(cell, rgb) for cell, rgb in pairs.values()]),
@@ -150,6 +177,11 @@ def _change(cell: Measured, centre: Measured) -> str:
     """With the deviation of both together, where there are seeds."""
     deviation = math.hypot(cell.deviation, centre.deviation)
     return points(cell.mean - centre.mean, deviation if cell.num_seeds > 1 else None)
+
+
+def _is_guessing(cell: Measured) -> bool:
+    """Whether an accuracy on the appearance data is above chance by less than counts."""
+    return cell.mean - CHANCE <= ERRORS_THAT_COUNT * cell.standard_error
 
 
 def _rgb_of(fused: str) -> str:

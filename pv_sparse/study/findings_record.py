@@ -91,7 +91,8 @@ def told(cells: Mapping[str, Measured]) -> str:
 def points(difference: float, deviation: float | None = None) -> str:
     """A difference of accuracies in points: `+3.2 points`, `+3.2 ± 0.4 points`."""
     spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
-    return f"{100 * difference:+.1f}{spread} points"
+    rounded = round(100 * difference, 1) + 0.0  # no -0.0
+    return f"{rounded:+.1f}{spread} points"
 
 
 def aim(reached: bool, what: str) -> str:

@@ -1,8 +1,8 @@
 """Optical flow of the study's videos, small enough to be made in a minute or two."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pv_sparse.data.annotations import VideoList
@@ -25,11 +25,18 @@ class FlowTask(NamedTuple):
     folder: Path
 
     def make(self) -> None:
-        """Compute what is missing."""
-        if not self.folder.exists():
-            # Another process may have been quicker.
-            with suppress(FileExistsError):
-                write_flow_folder(self.video, self.folder, method=METHOD, size=SIZE, bound=BOUND, rgb=False)
+        """Compute what is missing. Several processes may do so at once: each writes into a folder of its own."""
+        if self.folder.exists():
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.folder.parent, prefix=f".{self.folder.name}.", suffix=".part") as place:
+            own = Path(place) / self.folder.name
+            write_flow_folder(self.video, own, method=METHOD, size=SIZE, bound=BOUND, rgb=False)
+            try:
+                own.rename(self.folder)
+            except OSError:
+                if not self.folder.exists():  # else another process was quicker
+                    raise
 
 
 def flow_of(name: str, root: str | os.PathLike[str], split: str, num_videos: int, seed: int = 0) -> VideoList:

@@ -107,7 +107,8 @@ class Planner:
                     rows += self._rows(experiment, combination)
                 else:
                     left_out[why] = None
-        return Plan(tuple(rows), self._trainings, tuple(left_out))
+        needed = {test.training: self._trainings[test.training] for row in rows for test in row.tests}
+        return Plan(tuple(rows), needed, tuple(left_out))
 
     def _why_not(self, experiment: Experiment, combination: Combination) -> str | None:
         name, data = experiment.name, combination.data

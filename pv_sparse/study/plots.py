@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from pv_sparse.study.report_cells import Measured
+from pv_sparse.study.report_cells import Measured, have_deviations
 
 # Colours that stand for variables of the page's style sheet, and are replaced by them.
 INK, FAINT, GRID = "#000001", "#000002", "#000003"
@@ -134,7 +134,7 @@ def _draw_dots(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
         axes.errorbar(
             [cell.mean for cell in cells.values()],
             [labels.index(label) + aside for label in cells],
-            xerr=[cell.deviation for cell in cells.values()],
+            xerr=_bars(list(cells.values())),
             **_look(number),
             label=name,
             linestyle="",
@@ -161,13 +161,18 @@ def _draw_series(
     axes.errorbar(
         places,
         [cell.mean for cell in cells],
-        yerr=[cell.deviation for cell in cells],
+        yerr=_bars(cells),
         **_look(number),
         label=name,
         linestyle=line,
         linewidth=1.4,
         fillstyle="none" if is_open else "full",
     )
+
+
+def _bars(cells: Sequence[Measured]) -> list[float] | None:
+    """The deviations; None where there is one seed, which has none."""
+    return [cell.deviation for cell in cells] if have_deviations(cells) else None
 
 
 def _look(number: int) -> dict[str, Any]:

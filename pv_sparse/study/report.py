@@ -12,7 +12,7 @@ from pv_sparse.resources import resource_dir
 from pv_sparse.study.findings import RULES, all_findings
 from pv_sparse.study.findings_published import REFERENCES
 from pv_sparse.study.findings_record import Finding
-from pv_sparse.study.report_cells import ERRORS_THAT_COUNT, Measured, measured
+from pv_sparse.study.report_cells import ERRORS_THAT_COUNT, Measured, have_deviations, measured
 from pv_sparse.study.report_findings import NOT_CHECKED, findings_list, findings_section
 from pv_sparse.study.report_html import definitions, element, picture, section, svg_figure, table, unbroken, wrap
 from pv_sparse.study.report_names import DATA, DATA_TEXTS, data_name, model_name
@@ -48,7 +48,7 @@ def write_report(results: Results, folder: Path) -> Path:
         *(_experiment(name, results, cells, findings) for name in present),
         _missing([name for name in RULES if name not in present]),
         _sheets(folder / SHEETS_FOLDER),
-        _how_to_read(),
+        _how_to_read(have_deviations(cells.values())),
         _how_made(results),
     ]
     path = folder / REPORT_FILE
@@ -91,21 +91,25 @@ def _experiment(name: str, results: Results, cells: dict[Cell, Measured], findin
     own = {cell: figures for cell, figures in cells.items() if cell.experiment == name}
     title, question = _texts(name)
     svg, alt = plot(name, own)
-    seeds = {figures.num_seeds for figures in own.values()}
-    videos = " or ".join(str(number) for number in sorted({figures.num_videos for figures in own.values()}))
-    caption = (
-        f"Means over {_range(seeds)}, each tested on {videos} videos; bars are standard deviations over the seeds."
-    )
     is_open = {"open": ""} if len(own) <= MOST_OPEN_ROWS else {}
     command = results.commands.get(name)
     parts = [
         element("p", question, class_="question") if question else "",
         findings_list([(number, finding) for number, finding in enumerate(findings) if finding.experiment == name]),
-        svg_figure(svg, alt, caption),
+        svg_figure(svg, alt, _caption(list(own.values()))),
         wrap("p", f"Made by {element('code', command)}", class_="command") if command else "",
         wrap("details", element("summary", f"Table, {len(own)} rows") + _table(title, own), **is_open),
     ]
     return section(name, title, "\n".join(part for part in parts if part))
+
+
+def _caption(figures: Sequence[Measured]) -> str:
+    """Of a plot: how many seeds and videos, and what its bars are."""
+    videos = " or ".join(str(number) for number in sorted({own.num_videos for own in figures}))
+    if not have_deviations(figures):
+        return f"One seed, tested on {videos} videos. What other seeds would give is not measured: there are no bars."
+    seeds = {own.num_seeds for own in figures}
+    return f"Means over {_range(seeds)}, each tested on {videos} videos; bars are standard deviations over the seeds."
 
 
 def _table(title: str, cells: dict[Cell, Measured]) -> str:
@@ -122,7 +126,8 @@ def _table(title: str, cells: dict[Cell, Measured]) -> str:
         ]
         for cell, figures in cells.items()
     ]
-    return table(f"{title}: mean and standard deviation over seeds", heads, rows, "figures")
+    what = "mean and standard deviation over seeds" if have_deviations(cells.values()) else "one seed"
+    return table(f"{title}: {what}", heads, rows, "figures")
 
 
 def _missing(experiments: Sequence[str]) -> str:
@@ -145,16 +150,22 @@ def _sheets(folder: Path) -> str:
     return section("sheets", "What TRN found relevant", element("p", intro) + wrap("div", figures, class_="sheets"))
 
 
-def _how_to_read() -> str:
+def _how_to_read(has_seeds: bool) -> str:
+    would_differ = (
+        "other seeds and other test videos, drawn anew for each model, would give"
+        if has_seeds
+        else "other test videos, drawn anew for each model, would give; what other seeds would give is not in it"
+    )
     points = (
         "Top-1 is the share of test videos whose class got the highest score. The dashed line marks one half, the "
         "most that can be had on order and walking without knowing the order of the frames. Accuracies over the time "
         "of decoding have axes of their own range.",
-        f"A difference counts where it is more than {ERRORS_THAT_COUNT:g} times its standard error, which other seeds "
-        "and other test videos, drawn anew for each model, would give. Where it is less, the report says that it "
-        "cannot tell.",
+        f"A difference counts where it is more than {ERRORS_THAT_COUNT:g} times its standard error, that which "
+        f"{would_differ}. Where it is less, the report says that it cannot tell. Aims, and what is called close, are "
+        "held against the accuracies as they are.",
         "CPU milliseconds are those of the whole test on one thread, divided by its videos: opening, decoding, "
-        "transform and network.",
+        "transform and network; decoding means all before the network. The experiment on sampling reads the video "
+        "files; the others read frames, or optical flow, that were made of them before.",
         f"Published figures are accuracies of much larger networks on real data: the direction is what compares. Those "
         f"marked as {NOT_CHECKED} come from memory of the papers.",
     )
@@ -184,9 +195,7 @@ def _texts(experiment: str) -> tuple[str, str]:
 
 def _range(seeds: set[int]) -> str:
     least, most = min(seeds), max(seeds)
-    if least == most:
-        return "one seed" if most == 1 else f"{most} seeds"
-    return f"{least} to {most} seeds"
+    return f"{most} seeds" if least == most else f"{least} to {most} seeds"
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pv_sparse.study.results import Cell, Results, Row, mean_and_deviation
@@ -42,14 +42,25 @@ class Measured:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean: what other seeds and other test videos would change. Seeds share the videos of the test."""
-        of_videos = self.mean * (1 - self.mean) / self.num_videos
+        """Of the mean: what other seeds and other test videos would change. Seeds share the videos of the test.
+
+        Two right answers and two wrong ones are added, as Agresti and Coull (The American Statistician, 1998) have it:
+        an accuracy of 0 or 1 is not free of error.
+        """
+        number = self.num_videos + 4
+        share = (self.mean * self.num_videos + 2) / number
+        of_videos = share * (1 - share) / number
         return math.sqrt(self.deviation**2 / self.num_seeds + of_videos)
 
 
 def measured(results: Results) -> dict[Cell, Measured]:
     """Every cell of the study, in the order of the rows."""
     return {cell: _measured(rows) for cell, rows in results.cells().items()}
+
+
+def have_deviations(cells: Iterable[Measured]) -> bool:
+    """Whether any was measured with several seeds; one seed has no deviation."""
+    return any(cell.num_seeds > 1 for cell in cells)
 
 
 def above(higher: Measured, lower: Measured) -> bool | None:

@@ -10,7 +10,8 @@ DATA = {
 DATA_TEXTS = {
     ORDER: "Generated. The class is what happens: ten events and their twins, which show the same frames backwards. "
     "Whoever does not know the order of the frames can do no better than one half.",
-    APPEARANCE: "Generated. The class is what is seen: shape, texture and colour, whichever way the thing moves.",
+    APPEARANCE: "Generated. The class is what is seen: a circle or a plus sign, plain or striped, in one of five "
+    "colours, whichever way it moves.",
     WALKING: "Real. People who walk left or right, each clip also backwards with the other label; the tracks of the "
     "test are not those of the training.",
 }

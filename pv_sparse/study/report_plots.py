@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pv_sparse.study.findings_input import TRAINED_SO, segments_of
 from pv_sparse.study.findings_time import CEILING
 from pv_sparse.study.plots import Panel, plot_costs, plot_dots, plot_lines
-from pv_sparse.study.report_cells import Measured
+from pv_sparse.study.report_cells import Measured, have_deviations
 from pv_sparse.study.report_names import APPEARANCE, data_name, model_name
 from pv_sparse.study.results import Cell
 
@@ -121,7 +121,8 @@ def _ceiling(cells: Cells) -> float | None:
 def _alt(panels: list[Panel], what: str) -> str:
     every = [cell for panel in panels for cells in panel.series.values() for cell in cells.values()]
     low, high = min(cell.mean for cell in every), max(cell.mean for cell in every)
+    bars = " with error bars" if have_deviations(every) else ""
     return (
-        f"Plot of top-1 accuracy with error bars, {what}. {len(every)} means from {100 * low:.1f} % to "
+        f"Plot of top-1 accuracy{bars}, {what}. {len(every)} values from {100 * low:.1f} % to "
         f"{100 * high:.1f} %, which the table below gives."
     )

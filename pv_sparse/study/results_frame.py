@@ -27,16 +27,18 @@ def results_frame(
         level, accelerator: of the study.
         commands: of all experiments, in their order.
         measured: the experiments that will be.
-        before: what the folder has; of the same level, rows of the other experiments stay.
+        before: what the folder has; of the same level and accelerator, rows of the other experiments stay.
     """
+    here = machine(accelerator)
+    stays = before is not None and before.level == level and before.machine.get("accelerator") == here["accelerator"]
     kept = [
         row
-        for row in (before.rows if before is not None and before.level == level else ())
+        for row in (before.rows if before is not None and stays else ())
         if row.experiment in commands and row.experiment not in measured
     ]
     there = {*measured, *(row.experiment for row in kept)}
     own = {name: command for name, command in commands.items() if name in there}
-    return Results(level, machine(accelerator), versions(), kept, own)
+    return Results(level, here, versions(), kept, own)
 
 
 def _processor() -> str:

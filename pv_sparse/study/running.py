@@ -2,11 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pv_sparse.errors import one_line
+from pv_sparse.errors import PvSparseError, one_line
 from pv_sparse.parallel import for_each
 from pv_sparse.study.fused_tests import fuse_tests
 from pv_sparse.study.plan import Plan, PlannedRow, Test
@@ -94,7 +94,7 @@ def run_plan(
     jobs: int,
     accelerator: str,
     frame: Results,
-) -> Iterator[tuple[PlannedRow, Row | str]]:
+) -> Generator[tuple[PlannedRow, Row | str], None, None]:
     """Train and test what a plan has and is not there yet, and write `results.json` after each training run.
 
     Args:
@@ -108,17 +108,10 @@ def run_plan(
         Each row of the plan, with what was measured, or why it was not; first those that were there.
     """
     progress, seen = Progress(), Seen()
-    tasks = _tasks(plan, out, accelerator)
-    known = {task.key: done for task in tasks if (done := _known(task)) is not None}
-    for task in tasks:
-        if task.key in known:
-            seen.take(task, known[task.key])
-    _update(progress, plan, out, seen)
-    write_results(_results(frame, plan, progress), out / RESULTS_FILE)
-    yield from _finished(progress, plan, set())
-    for task, outcome in for_each(work, [task for task in tasks if task.key not in known], jobs):
+    for outcomes in _outcomes(_tasks(plan, out, accelerator), jobs):
         before = {*progress.rows, *progress.failed}
-        seen.take(task, outcome)
+        for task, outcome in outcomes:
+            seen.take(task, outcome)
         _update(progress, plan, out, seen)
         write_results(_results(frame, plan, progress), out / RESULTS_FILE)
         yield from _finished(progress, plan, before)
@@ -142,6 +135,15 @@ def _tasks(plan: Plan, out: Path, accelerator: str) -> list[Task]:
     return [Task(out, plan.trainings[key], key, tuple(tests), accelerator) for key, tests in plan.tests().items()]
 
 
+def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Sequence[tuple[Task, Done | Exception]]]:
+    """First what is there already, all at once; then each task as it is done."""
+    there = [(task, done) for task in tasks if (done := _known(task)) is not None]
+    yield there
+    known = {task.key for task, _ in there}
+    for each in for_each(work, [task for task in tasks if task.key not in known], jobs):
+        yield [each]
+
+
 def _known(task: Task) -> Done | None:
     """What a task would come to, where everything is there already."""
     if not is_trained(task.folder):
@@ -152,7 +154,7 @@ def _known(task: Task) -> Done | None:
 
 
 def _update(progress: Progress, plan: Plan, out: Path, seen: Seen) -> None:
-    """With the rows that have become complete."""
+    """With the rows that have become complete, or cannot be any more."""
     for row in plan.rows:
         if row in progress.rows or row in progress.failed:
             continue
@@ -160,7 +162,10 @@ def _update(progress: Progress, plan: Plan, out: Path, seen: Seen) -> None:
         if failed:
             progress.failed[row] = failed[0]
         elif all(test.key in seen.tested for test in row.tests):
-            progress.rows[row] = _row(row, out, seen)
+            try:
+                progress.rows[row] = _row(row, out, seen)
+            except (PvSparseError, OSError) as error:  # score files that are damaged, or of other videos
+                progress.failed[row] = one_line(error)
 
 
 def _finished(progress: Progress, plan: Plan, before: Collection[PlannedRow]) -> Iterator[tuple[PlannedRow, Row | str]]:

@@ -44,7 +44,7 @@ def key_of_test(training_key: str, choice: FrameChoice, accelerator: str) -> str
 
 
 def read_tested(folder: Path, key: str) -> Figures | None:
-    """What a test said before; None where one of its files is missing or unreadable."""
+    """What a test said before; None where one of its files is missing, or the one of the figures unreadable."""
     try:
         content = json.loads((folder / f"{key}.json").read_text())
         return Figures(**content["tested"]) if (folder / f"{key}.npz").exists() else None
@@ -129,6 +129,7 @@ def _dataset(model: Any, config: DictConfig, choice: FrameChoice, videos: VideoL
         on_error="raise",
         dtype="uint8",
         modality="flow" if clips.modality == "flow" else "rgb",
+        threads=1,  # several decode more frames than are asked for, and the more the more cores there are
     )
 
 

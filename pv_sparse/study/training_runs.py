@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pv_sparse.recipes.config import plain
 from pv_sparse.recipes.console import quiet_lightning
+from pv_sparse.recipes.run_folder import RunFolder
 from pv_sparse.recipes.training import train
 from pv_sparse.whole_files import whole_file
 
@@ -107,8 +108,11 @@ def train_into(folder: Path, run: TrainingRun, accelerator: str) -> None:
     config = copy.deepcopy(run.config)
     config.out, config.trainer.accelerator, config.trainer.devices = str(folder), accelerator, 1
     folder.mkdir(parents=True, exist_ok=True)
+    # The key says that it is the same run; another experiment, place or accelerator may have begun it.
+    RunFolder(folder).config.unlink(missing_ok=True)
     quiet_lightning()
-    with _measured(folder), (folder / LOG_FILE).open("a") as log, redirect_stdout(log), redirect_stderr(log):
+    log_file = (folder / LOG_FILE).open("a", encoding="utf-8")
+    with _measured(folder), log_file as log, redirect_stdout(log), redirect_stderr(log):
         try:
             train(config)
         except Exception:
