@@ -7,7 +7,7 @@ from pv_sparse.study.report_cells import above, all_of, not_below
 from pv_sparse.study.report_names import APPEARANCE, ORDER, model_name
 
 ENSEMBLE = "eco_ensemble"
-MEMBERS = ("eco_lite_4", "eco_lite_8", "eco_lite_12", "eco_lite_16")
+MEMBERS = ("eco_lite_4", "eco_lite_8", "eco_lite_12")
 
 
 def average_is_enough(fusion: Evidence) -> Finding:
