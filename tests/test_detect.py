@@ -24,7 +24,8 @@ INPUT = ("resize", "mean", "std", "value_range", "channel_order")
 ORIGINALS = [
     name
     for name in list_weights()
-    if get_weights(name).origin["converter"] != "efficientnet_lite0" and not get_weights(name).unsupported
+    if get_weights(name).origin.get("converter", "efficientnet_lite0") != "efficientnet_lite0"  # those of originals
+    and not get_weights(name).unsupported
 ]
 KINDS = {
     (

@@ -25,7 +25,7 @@ def test_overrides_change_the_configuration():
         ("experimnt=square_tsn", r"^experimnt is no setting: did you mean experiment\?$"),
         ("trainer.limit_val_batches=2", "^trainer.limit_val_batches is no setting: did you mean trainer"),
         ("experiment=tsn_k", "^experiment=tsn_k is unknown: choose one of .* tsn_k400_r50, "),
-        ("model=trn", "^model=trn is unknown: choose one of .* trn_resnet50, .* tsn_tiny$"),
+        ("model=trn", "^model=trn is unknown: choose one of .* trn_resnet50, .* tsn_tiny, "),
         ("optim.lr", "^Error parsing override 'optim.lr' missing EQUAL at '<EOF>'$"),
         ("optim.lr=${zzz}", "^Interpolation key 'zzz' not found$"),
         ("optim.lr=1,2", "^optim.lr=1,2 is not allowed: one run takes one value of each key; a list is quoted"),
