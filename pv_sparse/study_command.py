@@ -21,7 +21,7 @@ from pv_sparse.study.levels import StudyFile, read_study
 from pv_sparse.study.making import DATA_SETS, make
 from pv_sparse.study.plan import Plan, PlannedRow, Planner
 from pv_sparse.study.relevance import write_sheets
-from pv_sparse.study.report import write_report
+from pv_sparse.study.report import SHEETS_FOLDER, write_report
 from pv_sparse.study.results import RESULTS_FILE, Row, read_results
 from pv_sparse.study.results_frame import results_frame
 from pv_sparse.study.running import DATA, TRAINED, run_plan
@@ -149,7 +149,7 @@ def _write_sheets(plan: Plan, out: Path) -> None:
         config = run.config.copy()
         config.data.frames = False
         model = out / TRAINED / shown.tests[0].training / MODEL_FILE
-        write_sheets(model, instantiate(config.data.val), out / "sheets")
+        write_sheets(model, instantiate(config.data.val), out / SHEETS_FOLDER)
 
 
 def _tell_row(planned: PlannedRow, measured: Row | str, num_left: int) -> None:

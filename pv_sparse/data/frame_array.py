@@ -4,14 +4,13 @@ import os
 from collections.abc import Iterable
 from fractions import Fraction
 from tokenize import TokenError
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from pv_sparse.data.closing import Closing
 from pv_sparse.data.numbers import as_numbers, target_size
 from pv_sparse.data.segment_plan import Size
 from pv_sparse.data.segments import Packets
@@ -21,7 +20,7 @@ from pv_sparse.errors import VideoDecodeError
 SUFFIX = ".npy"
 
 
-class FrameArray:
+class FrameArray(Closing):
     """A `.npy` file of (T, 3, H, W) uint8 RGB, read like a `SparseVideo`; only the frames asked for are read.
 
     Attributes:
@@ -85,14 +84,6 @@ class FrameArray:
     def close(self) -> None:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._frames = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"FrameArray({self.path!r}, num_frames={self.num_frames}, size={self.height}x{self.width})"

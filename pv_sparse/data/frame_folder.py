@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from pv_sparse.data.closing import Closing
 from pv_sparse.data.numbers import as_numbers, target_size
 from pv_sparse.data.segment_plan import Size
 from pv_sparse.data.segments import Packets
@@ -27,7 +27,7 @@ FLOW_PREFIXES = (("flow_x_", "flow_y_"), ("x_", "y_"), ("flow_x", "flow_y"))
 MODALITIES = ("rgb", "flow")
 
 
-class FrameFolder:
+class FrameFolder(Closing):
     """A folder of numbered pictures, read like a `SparseVideo`.
 
     RGB: `img_00001.jpg` and so on, under any one name before the number, counted from any number, without gaps. Flow:
@@ -123,14 +123,6 @@ class FrameFolder:
 
     def close(self) -> None:
         """Nothing is open between reads."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"FrameFolder({self.path!r}, modality={self.modality!r}, num_frames={self.num_frames})"

@@ -15,7 +15,6 @@ import itertools
 import os
 from collections.abc import Iterable
 from fractions import Fraction
-from types import TracebackType
 from typing import BinaryIO, Self
 
 import av
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pv_sparse.data.closing import Closing
 from pv_sparse.data.container import declared_num_frames
 from pv_sparse.data.decoder import Decoder
 from pv_sparse.data.numbers import as_numbers
@@ -35,7 +35,7 @@ from pv_sparse.data.timeline import Timeline
 from pv_sparse.errors import VideoDecodeError
 
 
-class SparseVideo:
+class SparseVideo(Closing):
     """A video file of which any frames can be had by number.
 
     Attributes:
@@ -129,14 +129,6 @@ class SparseVideo:
         """Give the file back; no more frames can be had. Closing twice is allowed."""
         self._is_closed = True
         self._decoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"SparseVideo({self.path!r}, num_frames={self.num_frames}, average_rate={float(self.average_rate):.3f})"

@@ -13,8 +13,9 @@ from pv_sparse.study.levels import Level
 from pv_sparse.study.results import Cell
 from pv_sparse.study.testing import key_of_test
 from pv_sparse.study.training_runs import TrainingRun
+from pv_sparse.study.walking import CLIPS_FILE
 
-WALKING, CLIPS_FILE = "walking", "clips.json"
+WALKING = "walking"
 
 
 @dataclass(frozen=True)

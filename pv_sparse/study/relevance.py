@@ -13,9 +13,9 @@ from pv_sparse.drawing import ACCENT, BACKGROUND, FAINT_INK, INK, fit, font
 from pv_sparse.looking import Look
 from pv_sparse.models.explanation import Explanation
 from pv_sparse.recognition import ClassScore, Recognizer, best_classes
+from pv_sparse.study.report import SHEETS_FILE
 from pv_sparse.whole_files import whole_file
 
-SHEETS_FILE = "sheets.json"
 COLUMNS = 4
 TILE_WIDTH, CAPTION_HEIGHT, MARGIN, FRAME = 150, 22, 10, 4
 JPEG_QUALITY = 80

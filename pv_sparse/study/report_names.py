@@ -42,7 +42,6 @@ MODELS = {
     "eco_lite_4": "ECO-Lite 4 frames",
     "eco_lite_8": "ECO-Lite 8 frames",
     "eco_lite_12": "ECO-Lite 12 frames",
-    "eco_lite_16": "ECO-Lite 16 frames",
     "eco_ensemble": "ECO-Lite ensemble",
 }
 

@@ -16,6 +16,8 @@ from pv_sparse.study.walking_tracks import Track, find_tracks
 from pv_sparse.whole_files import whole_file
 
 CLASSES = ("walks left", "walks right")
+# Lists the clips; written last, so that where it is, they are.
+CLIPS_FILE = "clips.json"
 SPLITS = ("train", "val")
 # Tracks that start here or later are of `val`; clips of `train` end before.
 FIRST_OF_VAL = 500
@@ -93,7 +95,7 @@ def walking(
     """
     if split not in SPLITS:
         raise ValueError(f"split={split!r} is unknown: choose one of {', '.join(SPLITS)}")
-    index = Path(root) / "clips.json"
+    index = Path(root) / CLIPS_FILE
     if not index.exists():
         _make(Path(root), _checked(source), index)
     clips = [Clip(**entry) for entry in json.loads(index.read_text())]
