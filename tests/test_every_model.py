@@ -249,3 +249,11 @@ def test_a_gpu_says_what_the_cpu_says(case):
     expected = flat(model(clips))
     found = flat(model.cuda()(clips.cuda())).cpu()
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item())
+
+
+def test_an_lstm_begins_by_remembering():
+    cell = pvs.create_recurrent(num_classes=5, backbone="tiny", cell="lstm", hidden=4).head.cell
+    assert cell.bias_hh[4:8].tolist() == [1.0] * 4  # PyTorch's order of the gates: input, forget, cell, output
+    gates = pvs.create_conv_lstm(num_classes=5, backbone="tiny", hidden=4).head.cell.gates
+    assert gates.bias[:4].tolist() == [1.0] * 4
+    assert (gates.bias[4:] < 1).all()

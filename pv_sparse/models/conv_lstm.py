@@ -26,6 +26,7 @@ class ConvLstmCell(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.gates = nn.Conv2d(in_channels + hidden, 4 * hidden, kernel_size=3, padding=1)
+        self.gates.bias.data[:hidden] = 1.0  # type: ignore[union-attr]  # it begins by keeping, as in `RecurrentHead`
 
     def forward(self, maps: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """(N, C', H', W') and the state before -> the state (output, memory), each (N, hidden, H', W')."""

@@ -7,6 +7,7 @@ CVPR 2015, with one cell, and with the last state alone classified. GRU: Cho et 
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from pv_sparse.models.backbone_weights import prepare_backbone
@@ -37,6 +38,8 @@ class RecurrentHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         # A cell in a loop, not nn.LSTM, which torch.compile cannot take whole.
         self.cell = CELLS[cell](in_channels, hidden)
+        if isinstance(self.cell, nn.LSTMCell):
+            _remember(self.cell)
         self.fc = create_classifier(hidden, num_classes)
 
     def forward(self, maps: Tensor) -> Logits:
@@ -46,6 +49,15 @@ class RecurrentHead(nn.Module):
         for segment in features.unbind(dim=1):
             state = self.cell(segment, state)
         return self.fc(state[0] if isinstance(state, tuple) else state)
+
+
+def _remember(cell: nn.LSTMCell) -> None:
+    """Let the gates that forget begin open, at a bias of 1, as Jozefowicz et al., ICML 2015, advise.
+
+    Without it, a state of eight segments begins with 1/256 of the first one, and training takes twice as long.
+    """
+    with torch.no_grad():
+        cell.bias_hh.chunk(4)[1].fill_(1.0)  # the gates of PyTorch: input, forget, cell, output
 
 
 @accepts_host_words
