@@ -19,8 +19,7 @@ HEADS = {
     "eco": 0.957,
 }
 FRAMES = {"center": (0, 6.0), "random": (0.004, 6.2), "keyframe": (0.11, 1.4), "decode budget": (0.03, 2.6)}
-FRAMES |= {"motion": (0.05, 6.1), "keyframe, trained so": (0.02, 1.4), "decode budget, trained so": (0.01, 2.6)}
-FRAMES |= {"motion, trained so": (0.015, 6.1)}
+FRAMES |= {"motion": (0.05, 6.1)}
 # On order, and on appearance.
 MODALITIES = {"tsn_rgb": (0.49, 0.98), "tsn_rgbdiff": (0.71, 0.6), "tsn_flow": (0.61, 0.058)}
 MODALITIES |= {"trn_rgb": (0.95, 0.98), "trn_rgbdiff": (0.9, 0.42), "trn_flow": (0.73, 0.049)}

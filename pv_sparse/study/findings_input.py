@@ -15,7 +15,6 @@ from pv_sparse.study.report_names import APPEARANCE, ORDER, data_name, model_nam
 ENOUGH_SEGMENTS = 8
 SATURATED_SHARE = 0.5
 FUSION_SIGN = "+"
-TRAINED_SO = ", trained so"
 RGB_AND_FLOW = (("tsn_rgb", "tsn_flow"), ("trn_rgb", "trn_flow"))
 SINGLE_MODALITIES = ("tsn_rgb", "tsn_rgbdiff", "tsn_flow", "trn_rgb", "trn_rgbdiff", "trn_flow")
 # The share of the appearance data that a guess is right for; its classes are equally many.
@@ -160,9 +159,9 @@ def _cost(sampling: Evidence, data: str, model: str, variant: str) -> str:
     """What a choice of frames costs and gains; empty where it was not tested."""
     cells = sampling.variants(data, model)
     centre = cells["center"]
-    ways = {"where trained so": cells.get(variant + TRAINED_SO), "where only tested so": cells.get(variant)}
-    said = [f"{_change(cell, centre)} {way}" for way, cell in ways.items() if cell]
-    return f"{model_name(model)} on {data_name(data)}: {', '.join(said)}" if said else ""
+    if variant not in cells:
+        return ""
+    return f"{model_name(model)} on {data_name(data)}: {_change(cells[variant], centre)}"
 
 
 def _time(sampling: Evidence, variant: str) -> str:

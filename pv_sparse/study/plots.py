@@ -100,26 +100,23 @@ def plot_lines(panel: Panel, name: str, xlabel: str) -> str:
         return _svg(figure, name)
 
 
-def plot_costs(panels: Sequence[Panel], name: str, variation: str) -> str:
+def plot_costs(panels: Sequence[Panel], name: str) -> str:
     """Accuracies with error bars over the CPU time of decoding: svg.
 
     Args:
-        panels: two in a row; a series has the colour of the series that it varies, and its mark is filled.
+        panels: two in a row.
         name: as of `plot_dots`.
-        variation: ends the names of series that vary another.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    families = list(dict.fromkeys(label.removesuffix(variation) for panel in panels for label in panel.series))
+    labels = list(dict.fromkeys(label for panel in panels for label in panel.series))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * rows), layout="constrained")
         every = figure.subplots(rows, columns, sharex=True, squeeze=False).flat
         for place, (axes, panel) in enumerate(zip(every, panels, strict=False)):
             for label, cells in panel.series.items():
-                family = label.removesuffix(variation)
-                is_open = label == family and family + variation in panel.series
                 places = [cell.decode_ms for cell in cells.values()]
-                _draw_series(axes, families.index(family), label, places, list(cells.values()), "", is_open)
+                _draw_series(axes, labels.index(label), label, places, list(cells.values()), "")
             is_lowest, is_first = place >= len(panels) - columns, place % columns == 0
             _finish_accuracy_over(axes, panel, "CPU ms to decode a video" if is_lowest else "")
             axes.set(xlim=(0, None), ylim=_range(panel), ylabel="top-1" if is_first else "")
@@ -156,7 +153,6 @@ def _draw_series(
     places: Sequence[float],
     cells: Sequence[Measured],
     line: str,
-    is_open: bool = False,
 ) -> None:
     axes.errorbar(
         places,
@@ -166,7 +162,6 @@ def _draw_series(
         label=name,
         linestyle=line,
         linewidth=1.4,
-        fillstyle="none" if is_open else "full",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pv_sparse.study.findings_input import TRAINED_SO, segments_of
+from pv_sparse.study.findings_input import segments_of
 from pv_sparse.study.findings_time import CEILING
 from pv_sparse.study.plots import Panel, plot_costs, plot_dots, plot_lines
 from pv_sparse.study.report_cells import Measured, have_deviations
@@ -82,7 +82,7 @@ def _costs(experiment: str, cells: Cells) -> Plot:
         own = {cell: m for cell, m in cells.items() if (cell.model, cell.data) == (model, data)}
         series = _series(own, _variant, lambda _: "")
         panels.append(Panel(f"{model_name(model)}, {data_name(data)}", series, _ceiling(own)))
-    return Plot(plot_costs(panels, experiment, TRAINED_SO), _alt(panels, "a mark a choice of frames"))
+    return Plot(plot_costs(panels, experiment), _alt(panels, "a mark a choice of frames"))
 
 
 PLOTS: dict[str, Callable[[str, Cells], Plot]] = {
