@@ -35,6 +35,7 @@ compile_option: Callable[[Any], Any] = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--sheet", type=click.Path(dir_okay=False), metavar="OUT.png", help="Draw the frames and what they say.")
 @click.option("--all-views", is_flag=True, help="All frames and crops of the published test, not one quick look.")
+@click.option("--select", metavar="NAME", help="Choose frames: motion, or diverse. Default: spread evenly.")
 @click.option("--output", type=click.Path(file_okay=False), metavar="DIR", help="Write Parquet files, in parallel.")
 @click.option("--features", is_flag=True, help="With --output: write what the classifier reads, not classes.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Of --output.")
@@ -54,6 +55,7 @@ def recognize(
     as_json: bool,
     sheet: str | None,
     all_views: bool,
+    select: str | None,
     output: str | None,
     features: bool,
     engine: str,
@@ -74,12 +76,14 @@ def recognize(
     """
     if output is not None and (sheet or as_json):
         raise click.UsageError("--sheet and --json print single videos: leave them out with --output")
+    if output is not None and select:
+        raise click.UsageError("--select goes with what is printed: leave it out with --output")
     if output is None:
         from pv_sparse.recognize_command import run
 
         _check_alone(context, ("features", "engine", "shard_size", "batch_size", "jobs"))
         debug = bool(context.meta.get(DEBUG))
-        failed = run(videos, weights, top_k, as_json, sheet, all_views, device, precision, compiled, debug)
+        failed = run(videos, weights, top_k, as_json, sheet, all_views, device, precision, compiled, select, debug)
     else:
         with needs_extra("ray" if engine == "ray" else "batch"):
             from pv_sparse.batch_command import run as run_batch

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pv_sparse.data.segment_plan import Selector
 from pv_sparse.data.video import SparseVideo
 from pv_sparse.errors import VideoDecodeError, WeightsError
 from pv_sparse.zoo.weights import Weights
@@ -39,20 +40,31 @@ class Viewer:
         weights: what they were published with: sampling, preprocessing.
         all_views: all frames and crops of the published test, not those of one look.
         threads: of the decoder, as `SparseVideo` takes them.
+        select: where to look, as `SegmentClipSampler` takes it; None is where the weights were published to.
 
     Attributes:
         num_views: clips of a video, each of which the model answers to.
 
     Raises:
         WeightsError: weights that read optical flow.
+        ValueError: `select` together with `all_views`, or an unknown one.
     """
 
-    def __init__(self, weights: Weights, all_views: bool = False, threads: int | None = None):
+    def __init__(
+        self,
+        weights: Weights,
+        all_views: bool = False,
+        threads: int | None = None,
+        select: str | Selector | None = None,
+    ):
         if weights.modality == "flow":
             raise WeightsError(
                 f"{weights.name} reads optical flow, a video file has RGB frames: choose weights without _flow"
             )
+        if select is not None and all_views:
+            raise ValueError(f"select={select!r} chooses other frames than all views of the published test: give one")
         self.weights, self.all_views, self._threads = weights, all_views, threads
+        self._chosen = None if select is None else weights.sampler(one_view=True, select=select).plan(seed=0)
         self.num_views = weights.num_views if all_views else 1
         self._transform = weights.transform(one_view=not all_views)
         self._centre = weights.transform(one_view=True)
@@ -66,7 +78,7 @@ class Viewer:
                     f"the file was cut off: {video.decoded_share:.0%} of its declared frames can be decoded, "
                     f"{LEAST_DECODED_SHARE:.0%} are needed",
                 )
-            indices = self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
+            indices = self._indices(video)
             times = video.frame_times_seconds
             return Look(
                 frames=video.frames_at(indices),
@@ -75,6 +87,11 @@ class Viewer:
                 num_frames=video.num_frames,
                 duration_seconds=float(video.duration_seconds),
             )
+
+    def _indices(self, video: SparseVideo) -> Tensor:
+        if self._chosen is not None:
+            return self._chosen.indices(video)
+        return self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
 
     def clip(self, look: Look) -> Tensor:
         """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pv_sparse.data.segment_plan import Selector
 from pv_sparse.errors import WeightsError, one_line
 from pv_sparse.looking import Look, Viewer
 from pv_sparse.models.logits import Logits, map_logits, to_scores
@@ -62,6 +63,7 @@ def recognize(
     weights: str | os.PathLike[str] | Weights | None = None,
     top_k: int = 5,
     device: str = "cpu",
+    select: str | Selector | None = None,
 ) -> Recognition:
     """The classes that a video most likely belongs to.
 
@@ -70,12 +72,13 @@ def recognize(
         weights: what `load_model` takes; None is `tsn_efficientnet_lite0.in1k`.
         top_k: how many classes, best first, of each task.
         device: where the model runs, as torch names it.
+        select: where to look: `motion`, `diverse`, or a selector; None is where the weights were published to.
 
     Raises:
         FileNotFoundError, VideoDecodeError: a video that is not there, cannot be read, or was cut off.
         WeightsError: unknown weights, weights whose file cannot be had, or that read optical flow.
     """
-    return Recognizer(weights, device)(path, top_k)
+    return Recognizer(weights, device, select=select)(path, top_k)
 
 
 class Recognizer:
@@ -86,6 +89,7 @@ class Recognizer:
         device: as of `recognize`.
         all_views: show all frames and crops of the published test, not those of one look.
         precision, compiled: of `pv_sparse.optimize`; without them the model runs as it is.
+        select: as of `recognize`.
     """
 
     def __init__(
@@ -95,10 +99,11 @@ class Recognizer:
         all_views: bool = False,
         precision: str | None = None,
         compiled: bool = False,
+        select: str | Selector | None = None,
     ):
         self.device = checked_device(device)
         self.weights = weights if isinstance(weights, Weights) else find_weights(os.fspath(weights or DEFAULT_WEIGHTS))
-        self.viewer = Viewer(self.weights, all_views)
+        self.viewer = Viewer(self.weights, all_views, select=select)
         self.model = optimized(load_model(self.weights, device=self.device), precision, compiled)
 
     def __call__(self, path: str | os.PathLike[str], top_k: int = 5) -> Recognition:

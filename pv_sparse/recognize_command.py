@@ -27,11 +27,12 @@ def run(
     device: str | None,
     precision: str | None,
     compiled: bool,
+    select: str | None,
     debug: bool,
 ) -> int:
     """Recognise and print; returns how many videos, folders and lists failed. One failing leaves the others be."""
     _check_sheet(sheet)
-    recognizer = Recognizer(weights, default_device(device), all_views, precision, compiled)
+    recognizer = Recognizer(weights, default_device(device), all_views, precision, compiled, select)
     if optimization := getattr(recognizer.model, "optimization", None):
         click.echo(optimization, err=True)
     videos, failures = _find_all(arguments, recognizer)

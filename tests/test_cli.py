@@ -14,7 +14,7 @@ from conftest import CLASSES
 from index_video import write_index_video
 from PIL import Image
 
-from pv_sparse import load_model, save_model
+from pv_sparse import SegmentClipSampler, SparseVideo, load_model, save_model
 from pv_sparse.cli import main
 from pv_sparse.zoo.loading import find_weights
 
@@ -155,11 +155,31 @@ def test_wrong_usage_is_exit_code_2(arguments):
         (["--features"], "--features is for many videos: give --output DIR too"),
         (["--engine", "ray"], "--engine is for many videos: give --output DIR too"),
         (["--batch-size", "8"], "--batch-size is for many videos: give --output DIR too"),
+        (["--output", "there", "--select", "motion"], "--select goes with what is printed: leave it out with --output"),
         (["--output", "there", "--json"], "--sheet and --json print single videos: leave them out with --output"),
     ],
 )
 def test_options_of_single_videos_and_of_many_do_not_mix(index_video, tmp_path, options, words):
     assert words in run("recognize", index_video, *options, code=2).stderr
+
+
+def test_frames_can_be_chosen(index_video, weights):
+    printed = run("recognize", index_video, "--weights", weights, "--json", "--select", "diverse").stdout
+    with SparseVideo(index_video) as video:
+        expected = SegmentClipSampler(8, select="diverse").plan(seed=0).indices(video).tolist()
+    assert json.loads(printed)["frame_indices"] == expected != [3, 11, 18, 26, 33, 41, 48, 56]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--select", "best"], "select='best' is unknown: choose one of even, motion, diverse"),
+        (["--select", "motion", "--all-views"], "select='motion' chooses other frames than all views"),
+    ],
+)
+def test_choices_that_make_no_sense(index_video, weights, options, words):
+    failed = run("recognize", index_video, "--weights", weights, *options, code=1)
+    assert words in failed.stderr
 
 
 def test_all_views_are_those_of_the_published_test(index_video, weights, tmp_path):

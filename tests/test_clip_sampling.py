@@ -25,8 +25,9 @@ from pv_sparse import (
     segment_indices,
 )
 from pv_sparse.data.clip_sampling import PlannedStart
+from pv_sparse.data.rules import RULES
 from pv_sparse.data.segment_plan import SegmentPlan
-from pv_sparse.data.segments import RULES, Packets
+from pv_sparse.data.segments import Packets
 
 LENGTHS = [60, 48, 33, 7]
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from index_video import read_numbers, write_index_video
 
 from pv_sparse import SegmentClipSampler, SparseVideo, segment_indices
-from pv_sparse.data.segments import RULES, Packets
+from pv_sparse.data.rules import RULES
+from pv_sparse.data.segments import Packets
 
 WHOLE = sorted(name for name, rule in RULES.items() if rule.is_whole and rule.num_views == 1)
 

@@ -19,7 +19,7 @@ MODULES = {
 # From the bottom up; neighbours on one level do not know each other.
 LEVELS = (
     {"errors", "resources", "compat", "parallel", "whole_files", "versions", "drawing"},
-    {"data.segments", "data.guided", "data.original_rules"},  # pure functions of frame numbers
+    {"data.segments", "data.guided", "data.rules", "data.original_rules"},  # pure functions of frame numbers
     {"data", "transforms"},
     # Records and files, which models start from
     {

@@ -38,8 +38,8 @@ def run_block(folder: Path, block: str) -> str:
     return done.stdout
 
 
-def test_there_are_eight_programs():
-    assert len(PYTHON_BLOCKS) == 8
+def test_there_are_nine_programs():
+    assert len(PYTHON_BLOCKS) == 9
 
 
 @pytest.fixture
@@ -73,14 +73,21 @@ def test_the_map_style_data_set_gives_batches(class_folders):
 
 
 @pytest.mark.slow
+def test_frames_are_chosen(folder):
+    frames = ast.literal_eval(run_block(folder, PYTHON_BLOCKS[2]))
+    assert len(frames) == 8
+    assert frames == sorted(set(frames))
+
+
+@pytest.mark.slow
 def test_training_with_the_parts(class_folders):
-    figures = ast.literal_eval(run_block(class_folders, PYTHON_BLOCKS[2]).splitlines()[-1])
+    figures = ast.literal_eval(run_block(class_folders, PYTHON_BLOCKS[3]).splitlines()[-1])
     assert figures.keys() == {"top1", "top5", "mean_class_accuracy"}
 
 
 @pytest.mark.slow
 def test_one_video_at_a_time(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[3])
+    printed = run_block(folder, PYTHON_BLOCKS[4])
     assert "jinrikisha" in printed
     assert "num_frames=250" in printed
     assert "torch.Size([8, 3, 272, 640])" in printed
@@ -88,21 +95,21 @@ def test_one_video_at_a_time(folder):
 
 @pytest.mark.slow
 def test_frame_by_frame(folder):
-    lines = run_block(folder, PYTHON_BLOCKS[4]).splitlines()
+    lines = run_block(folder, PYTHON_BLOCKS[5]).splitlines()
     assert lines[0].startswith("21 [0, 1, 2, 3, 4, 5, 6, 7] ")
     assert len(lines) == 27
 
 
 @pytest.mark.slow
 def test_a_model_made_faster(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[5])
+    printed = run_block(folder, PYTHON_BLOCKS[6])
     assert "folded" in printed
     assert printed.splitlines()[-1] == "torch.Size([1, 400])"
 
 
 @pytest.mark.slow
 def test_the_models(folder):
-    printed = run_block(folder, PYTHON_BLOCKS[6])
+    printed = run_block(folder, PYTHON_BLOCKS[7])
     assert "torch.Size([2, 174]) [TupleScore(segments=(" in printed
     assert "{'verb': torch.Size([2, 125]), 'noun': torch.Size([2, 352])}" in printed
     assert "Cost(parameters=37503856, multiply_adds=46581" in printed
@@ -111,7 +118,7 @@ def test_the_models(folder):
 @pytest.mark.slow
 def test_a_pretrained_model_is_tuned(class_folders):
     """The loss falls; the model comes from the checkout."""
-    block = PYTHON_BLOCKS[7].replace("path/to/this/repository", str(REPOSITORY))
+    block = PYTHON_BLOCKS[8].replace("path/to/this/repository", str(REPOSITORY))
     losses = [float(line.split()[1]) for line in run_block(class_folders, block).splitlines()]
     assert len(losses) == 3
     assert losses[-1] < losses[0]

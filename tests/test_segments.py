@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pv_sparse.data.segments import DENSE_VIEWS, RULES, SHORT_POLICIES, Packets, segment_indices
+from pv_sparse.data.rules import DENSE_VIEWS, RULES
+from pv_sparse.data.segments import SHORT_POLICIES, Packets, segment_indices
 
 GOLDEN = Path(__file__).parent / "golden"
 counts = st.integers(1, 80)

@@ -24,7 +24,7 @@ from pv_sparse import (
     fold_views,
     segment_indices,
 )
-from pv_sparse.data.segments import RULES
+from pv_sparse.data.rules import RULES
 from pv_sparse.transforms import flip_clip
 
 FRAME = Fraction(1, 25)

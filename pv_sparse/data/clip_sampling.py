@@ -10,11 +10,14 @@ transforms work unchanged; a stock decoder sees a plain number and gives the who
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 from pytorchvideo.data.clip_sampling import ClipInfo, ClipSampler
 
-from pv_sparse.data.segment_plan import SegmentPlan
-from pv_sparse.data.segments import RULES, Packets, get_rule
+from pv_sparse.data.rules import RULES, get_rule
+from pv_sparse.data.segment_plan import SegmentPlan, Selector
+from pv_sparse.data.segments import Packets
+from pv_sparse.data.selectors import get_selector
 
 
 class PlannedStart(Fraction):
@@ -56,6 +59,8 @@ class SegmentClipSampler(ClipSampler):
         mode: another word for `rule`.
         snap: `keyframe` takes a keyframe of each segment that has one: cheaper, see `segment_indices`.
         decode_budget: at most so many frames past a keyframe, where a segment has such frames.
+        select: of `center` and `random`: who says where to look: `even`, `motion`, `diverse`, or a selector such as
+            `pv_sparse.data.selectors.Diverse(even_share=0.5)`. None is even.
         short: for videos with too few frames, see `segment_indices`.
         clip_duration: taken and not used, since recipes of the host pass it to every sampler: segments span the video.
 
@@ -76,6 +81,7 @@ class SegmentClipSampler(ClipSampler):
         mode: str | None = None,
         snap: str | None = None,
         decode_budget: int | None = None,
+        select: str | Selector | None = None,
         short: str | None = None,
         clip_duration: float | Fraction | None = None,
     ):
@@ -87,6 +93,7 @@ class SegmentClipSampler(ClipSampler):
         self.frames_per_segment = frames_per_segment
         self.clips_per_video, self.augs_per_clip = clips_per_video, augs_per_clip
         self.snap, self.decode_budget = snap, decode_budget
+        self.select = None if select is None else get_selector(select)
         self.short = short
         self._num_given = 0
         self._plan = self.plan(seed=0)
@@ -124,6 +131,7 @@ class SegmentClipSampler(ClipSampler):
             self.every_seconds,
             clip=clip if is_spread else 0,
             num_clips=self.clips_per_video if is_spread else 1,
+            select=self.select,
         )
 
     def _draw_seed(self) -> int:
@@ -145,8 +153,8 @@ class SegmentClipSampler(ClipSampler):
                 f"rule={self.rule!r} has views of its own, not {self.clips_per_video} clips of {self.num_segments} "
                 f"segments: take one of {', '.join(sorted(name for name, rule in RULES.items() if rule.is_whole))}"
             )
-        enough = self.clips_per_video * (self.num_segments or 1) + self.frames_per_segment
-        self._plan.indices_of(max(1, enough), Packets())
+        enough = max(1, self.clips_per_video * (self.num_segments or 1) + self.frames_per_segment)
+        self._plan.indices_of(enough, Packets(), weights=None if self.select is None else np.ones(enough))
 
     def __repr__(self) -> str:
         return f"SegmentClipSampler({self.num_segments}, {self.frames_per_segment}, rule={self.rule!r})"

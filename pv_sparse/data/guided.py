@@ -48,16 +48,26 @@ def motion_weights(packet_sizes: Sequence[int] | np.ndarray, keyframes: Sequence
     return weights if weights.sum() > 0 else np.ones(len(sizes))
 
 
-def motion_segments(weights: np.ndarray, num_segments: int) -> list[Segment]:
+def weighted_segments(weights: np.ndarray, num_segments: int) -> list[Segment]:
     """(first, one past the last) place of each segment, of equal weight."""
     edges = [_place(weights, i / num_segments) for i in range(num_segments)]
     return list(zip(edges, [*edges[1:], len(weights)], strict=True))
 
 
-def motion_starts(weights: np.ndarray, num_segments: int, draw: Draw | None = None) -> list[int]:
+def weighted_starts(weights: np.ndarray, num_segments: int, draw: Draw | None = None) -> list[int]:
     """The place in the middle of each segment of equal weight; with `draw`, one drawn in proportion to the weights."""
     within = [draw(FINENESS) / FINENESS if draw else 0.5 for _ in range(num_segments)]
     return [_place(weights, (i + part) / num_segments) for i, part in enumerate(within)]
+
+
+def distinct(starts: Sequence[int], positions: int) -> list[int]:
+    """Ascending starts, at most as many as there are places, moved so that no two are the same."""
+    moved = list(starts)
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + 1)
+    for i, highest in zip(reversed(range(len(moved))), range(positions - 1, -1, -1), strict=False):
+        moved[i] = min(moved[i], highest)
+    return moved
 
 
 def near_keyframes(

@@ -34,12 +34,24 @@ class FrameSource(Protocol):
     def close(self) -> None: ...
 
 
+class Selector(Protocol):
+    """Says what each frame of a video is worth (`pv_sparse.data.selectors`).
+
+    It can be pickled, and says the same of the same video every time.
+    """
+
+    def weights(self, video: FrameSource, num_segments: int) -> np.ndarray | None:
+        """(num_frames,) float64, 0 or more, for a clip of so many segments; None: all alike."""
+
+
 @dataclass(frozen=True)
 class SegmentPlan:
     """The arguments of `segment_indices` for one clip, its random draw included, before the video's length is known.
 
     `num_segments` None: as many segments as the video has times `every_seconds`, rounded, at least one; without
     `every_seconds`, as many as it has frames.
+
+    `select` glances at the video and says what its frames are worth; None divides it evenly.
 
     Of `num_clips` clips this is number `clip`: the video is divided into `num_clips * num_segments` segments, which are
     dealt out in turn. Each clip spans the video, and no two look at the same place unless the rule repeats itself (in
@@ -56,13 +68,22 @@ class SegmentPlan:
     every_seconds: float | None = None
     clip: int = 0
     num_clips: int = 1
+    select: Selector | None = None
 
     def indices(self, video: FrameSource) -> Tensor:
         """The T frame numbers for this video, (T,) int64; the same on every call."""
-        return self.indices_of(video.num_frames, video.packets, video.duration_seconds)
+        num_segments = self.num_clips * self._segments_in(video.num_frames, video.duration_seconds)
+        weights = self.select.weights(video, num_segments) if self.select else None
+        return self.indices_of(video.num_frames, video.packets, video.duration_seconds, weights)
 
-    def indices_of(self, num_frames: int, packets: Packets, duration_seconds: float | Fraction = 0) -> Tensor:
-        """As `indices`, for a video of which only this is known."""
+    def indices_of(
+        self,
+        num_frames: int,
+        packets: Packets,
+        duration_seconds: float | Fraction = 0,
+        weights: np.ndarray | None = None,
+    ) -> Tensor:
+        """As `indices`, for a video of which only this is known; `weights` are what its selector says."""
         indices = segment_indices(
             num_frames,
             self.num_clips * self._segments_in(num_frames, duration_seconds),
@@ -73,6 +94,7 @@ class SegmentPlan:
             snap=self.snap,
             decode_budget=self.decode_budget,
             packets=packets,
+            weights=weights,
         )
         return indices[self.clip :: self.num_clips].flatten()
 

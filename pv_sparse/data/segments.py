@@ -9,20 +9,19 @@ Words used below, for n frames, S segments, L frames per segment: a group can st
 places, 0 to positions - 1.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pv_sparse.data import guided, original_rules
+from pv_sparse.data import guided
 from pv_sparse.data.original_rules import Draw
+from pv_sparse.data.rules import RULES, Rule, get_rule, positions_of
 
 SHORT_POLICIES = ("repeat_last", "loop", "error")
-DENSE_VIEWS = 10
-DENSE_WINDOW = 64
+RULES_OF_WEIGHTS = ("center", "random")
 
 
 class Packets(NamedTuple):
@@ -36,22 +35,6 @@ class Packets(NamedTuple):
     keyframes: Sequence[int] = ()
 
 
-@dataclass(frozen=True)
-class Rule:
-    """`starts(num_frames, num_segments, frames_per_segment, draw)` lists the first frame of each group.
-
-    `is_whole`: its segments divide the whole video, each group lying in its own. `by_motion`: they are of equal size in
-    bytes; `starts` is what holds where sizes are not known.
-    """
-
-    starts: Callable[[int, int, int, Draw], list[int]]
-    short: str = "repeat_last"
-    num_views: int = 1
-    is_random: bool = False
-    is_whole: bool = True
-    by_motion: bool = False
-
-
 def segment_indices(
     num_frames: int,
     num_segments: int,
@@ -63,6 +46,7 @@ def segment_indices(
     snap: str | None = None,
     decode_budget: int | None = None,
     packets: Packets | None = None,
+    weights: np.ndarray | None = None,
 ) -> Tensor:
     """The frames to look at in a video of `num_frames` frames.
 
@@ -101,13 +85,16 @@ def segment_indices(
         snap: None or `keyframe`.
         decode_budget: None or d, at least 0; 0 is `snap="keyframe"`. Give one of the two.
         packets: of this video; what `motion`, `snap` and `decode_budget` go by.
+        weights: (num_frames,), what each frame is worth, 0 or more and not all 0, as a selector says: the segments of
+            `center` and `random` are of equal weight then, and no place is taken twice; short videos are even.
 
     Returns:
         (S, L) int64, 0-based, each value in [0, num_frames); (views * S, L), view after view, for rules with views.
 
     Raises:
         ValueError: a count below 1, an unknown rule or policy, a short video under `short="error"`, a snap or budget
-            for a rule whose segments do not divide the whole video, or no packets where they are needed.
+            for a rule whose segments do not divide the whole video, weights for a rule other than `center` and `random`
+            or of another length, or no packets where they are needed.
     """
     chosen = get_rule(rule)
     _check_counts(num_frames, num_segments, frames_per_segment)
@@ -116,18 +103,11 @@ def segment_indices(
     draw = _draw_from(generator)
     if chosen.by_motion or budget is not None:
         packets = _check_packets(packets, num_frames)
-        starts = _guided_starts(chosen, num_frames, num_segments, frames_per_segment, draw, budget, packets)
-    else:
-        starts = chosen.starts(num_frames, num_segments, frames_per_segment, draw)
+    if weights is not None:
+        _check_weights(weights, num_frames, rule)
+    starts = _starts(chosen, num_frames, num_segments, frames_per_segment, draw, budget, packets or Packets(), weights)
     indices = torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(frames_per_segment)
     return indices % num_frames if policy == "loop" else indices.clamp(0, num_frames - 1)
-
-
-def get_rule(name: str) -> Rule:
-    """The rule of this name; `ValueError` lists the names there are."""
-    if name not in RULES:
-        raise ValueError(f"rule={name!r} is unknown: choose one of {', '.join(sorted(RULES))}")
-    return RULES[name]
 
 
 def _check_counts(num_frames: int, num_segments: int, frames_per_segment: int) -> None:
@@ -174,6 +154,16 @@ def _check_packets(packets: Packets | None, num_frames: int) -> Packets:
     return packets
 
 
+def _check_weights(weights: np.ndarray, num_frames: int, rule: str) -> None:
+    if rule not in RULES_OF_WEIGHTS:
+        raise ValueError(
+            f"rule={rule!r} has segments of its own, which weights, or select=, would change: "
+            f"take one of {', '.join(RULES_OF_WEIGHTS)}"
+        )
+    if weights.shape != (num_frames,):
+        raise ValueError(f"weights of shape {weights.shape} were given for a video of {num_frames} frames")
+
+
 def _draw_from(generator: torch.Generator | None) -> Draw:
     def draw(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
@@ -181,7 +171,7 @@ def _draw_from(generator: torch.Generator | None) -> Draw:
     return draw
 
 
-def _guided_starts(
+def _starts(
     rule: Rule,
     num_frames: int,
     num_segments: int,
@@ -189,61 +179,19 @@ def _guided_starts(
     draw: Draw,
     budget: int | None,
     packets: Packets,
+    weights: np.ndarray | None,
 ) -> list[int]:
-    positions = _positions(num_frames, frames_per_segment)
+    positions = positions_of(num_frames, frames_per_segment)
     by_chance = draw if rule.is_random else None
+    if positions < num_segments:
+        weights = None  # all there is will be seen
     if rule.by_motion and len(packets.sizes):
-        weights = guided.motion_weights(packets.sizes, packets.keyframes)[:positions]
-        segments = guided.motion_segments(weights, num_segments)
-        starts = guided.motion_starts(weights, num_segments, by_chance)
-    else:
+        weights = guided.motion_weights(packets.sizes, packets.keyframes)
+    if weights is None:
         segments = guided.even_segments(positions, num_segments) * rule.num_views
         starts = rule.starts(num_frames, num_segments, frames_per_segment, draw)
+    else:
+        segments = guided.weighted_segments(weights[:positions], num_segments)
+        starts = guided.weighted_starts(weights[:positions], num_segments, by_chance)
+        starts = starts if rule.by_motion else guided.distinct(starts, positions)
     return starts if budget is None else guided.near_keyframes(starts, segments, packets.keyframes, budget, by_chance)
-
-
-def _positions(num_frames: int, frames_per_segment: int) -> int:
-    return max(1, num_frames - frames_per_segment + 1)
-
-
-def _random(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
-    """Segment i holds the whole places of [i, i + 1) * positions / S, or, narrower than one, the place it lies in."""
-    positions = _positions(num_frames, frames_per_segment)
-    lows = [i * positions // num_segments for i in range(num_segments)]
-    highs = [*lows[1:], positions]
-    return [low + draw(max(1, high - low)) for low, high in zip(lows, highs, strict=True)]
-
-
-def _uniform(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
-    last = _positions(num_frames, frames_per_segment) - 1
-    return [i * last // max(1, num_segments - 1) for i in range(num_segments)]
-
-
-def _dense(num_frames: int, num_segments: int, frames_per_segment: int, draw: Draw) -> list[int]:
-    positions = _positions(num_frames, frames_per_segment)
-    window = min(DENSE_WINDOW, positions)
-    windows = [view * (positions - window) // (DENSE_VIEWS - 1) for view in range(DENSE_VIEWS)]
-    return [start + i * window // num_segments for start in windows for i in range(num_segments)]
-
-
-RULES = {
-    # The originals' test frames, rounding included, are right for every length: S frames of S give each once.
-    "center": Rule(original_rules.tsn_test),
-    "random": Rule(_random, is_random=True),
-    "uniform": Rule(_uniform),
-    "motion": Rule(original_rules.tsn_test, by_motion=True),
-    "motion_random": Rule(_random, is_random=True, by_motion=True),
-    "dense": Rule(_dense, num_views=DENSE_VIEWS, is_whole=False),
-    "twice": Rule(original_rules.tsm_twice, num_views=2),
-    "tsn_train": Rule(original_rules.tsn_train, is_random=True),
-    "tsn_val": Rule(original_rules.tsn_val),
-    "tsn_test": Rule(original_rules.tsn_test),
-    "mmaction2_train": Rule(original_rules.mmaction2_train, short="loop", is_random=True),
-    "mmaction2_test": Rule(original_rules.mmaction2_test, short="loop"),
-    "mmaction2_dense": Rule(original_rules.mmaction2_dense, short="loop", num_views=10, is_whole=False),
-    "caffe_train": Rule(original_rules.caffe_train, is_random=True),
-    "caffe_test": Rule(original_rules.caffe_test),
-    "caffe_eval25": Rule(original_rules.caffe_eval25),
-    "tsm_twice": Rule(original_rules.tsm_twice, num_views=2),
-    "tsm_dense": Rule(original_rules.tsm_dense, short="loop", num_views=10, is_whole=False),
-}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pv_sparse.data.segments import get_rule
+from pv_sparse.data.rules import get_rule
 from pv_sparse.inference.export_torch import BATCH, INPUT, OUTPUT
 from pv_sparse.transforms.difference import TemporalDifference
 from pv_sparse.transforms.evaluation import EvaluationTransform

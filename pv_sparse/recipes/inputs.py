@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
-from pv_sparse.data.segments import get_rule
+from pv_sparse.data.rules import get_rule
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.transforms import NORMALIZATIONS, Normalization, RandomLabelFlip, create_sparse_video_transform
 from pv_sparse.transforms.normalization import get_normalization

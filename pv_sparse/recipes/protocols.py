@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
-from pv_sparse.data.segments import get_rule
+from pv_sparse.data.rules import get_rule
 from pv_sparse.errors import WeightsError
 from pv_sparse.resources import resource_dir
 from pv_sparse.transforms.factory import SampleTransform

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from pv_sparse.data.segments import get_rule
+from pv_sparse.data.rules import get_rule
 
 LEVELS = ("quick", "default", "full")
 ORDERS = ("ordered", "shuffled", "reversed")

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pv_sparse.data.segments import get_rule, segment_indices
+from pv_sparse.data.rules import get_rule
+from pv_sparse.data.segments import segment_indices
 from pv_sparse.transforms.resizing import check_clip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pv_sparse.data.clip_sampling import SegmentClipSampler
+    from pv_sparse.data.segment_plan import Selector
 
 Categories = tuple[str, ...] | dict[str, tuple[str, ...]]
 CHANGEABLE = ("build", "file", "sampling", "input", "one_view", "origin", "metrics")
@@ -106,7 +107,7 @@ class Weights:
     @property
     def num_views(self) -> int:
         """Clips and crops of the published test, each of which the model answers to."""
-        from pv_sparse.data.segments import get_rule
+        from pv_sparse.data.rules import get_rule
 
         return get_rule(self.sampling.get("rule", "center")).num_views * self.input.get("num_crops", 1)
 
@@ -132,11 +133,14 @@ class Weights:
 
         return segment_indices(num_frames, **((self.one_view if one_view else None) or self.sampling))
 
-    def sampler(self, one_view: bool = False) -> "SegmentClipSampler":
-        """The clip sampler of the published test; with `one_view`, that of one look."""
+    def sampler(self, one_view: bool = False, select: "str | Selector | None" = None) -> "SegmentClipSampler":
+        """The clip sampler of the published test; with `one_view`, that of one look; with `select`, where it says."""
         from pv_sparse.data.clip_sampling import SegmentClipSampler
 
-        return SegmentClipSampler(**((self.one_view if one_view else None) or self.sampling))
+        given = dict((self.one_view if one_view else None) or self.sampling)
+        if select is not None:
+            given.update(rule="center", select=select)  # segments of equal weight, and not the publisher's
+        return SegmentClipSampler(**given)
 
     def transform(self, one_view: bool = False) -> "nn.Module":
         """What turns a clip (3, T, H, W) into the model's input, with all crops of the published test.
