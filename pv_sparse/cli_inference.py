@@ -36,6 +36,8 @@ compile_option: Callable[[Any], Any] = click.option(
 @click.option("--sheet", type=click.Path(dir_okay=False), metavar="OUT.png", help="Draw the frames and what they say.")
 @click.option("--all-views", is_flag=True, help="All frames and crops of the published test, not one quick look.")
 @click.option("--select", metavar="NAME", help="Choose frames: motion, or diverse. Default: spread evenly.")
+@click.option("--confidence", type=float, metavar="SCORE", help="Stop looking when the best class has this score.")
+@click.option("--max-segments", type=int, metavar="N", help="With --confidence: look at so many at most. Default: 16.")
 @click.option("--output", type=click.Path(file_okay=False), metavar="DIR", help="Write Parquet files, in parallel.")
 @click.option("--features", is_flag=True, help="With --output: write what the classifier reads, not classes.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Of --output.")
@@ -56,6 +58,8 @@ def recognize(
     sheet: str | None,
     all_views: bool,
     select: str | None,
+    confidence: float | None,
+    max_segments: int | None,
     output: str | None,
     features: bool,
     engine: str,
@@ -76,14 +80,31 @@ def recognize(
     """
     if output is not None and (sheet or as_json):
         raise click.UsageError("--sheet and --json print single videos: leave them out with --output")
-    if output is not None and select:
-        raise click.UsageError("--select goes with what is printed: leave it out with --output")
+    if output is not None and (select or confidence is not None):
+        raise click.UsageError("--select and --confidence go with what is printed: leave them out with --output")
+    if max_segments is not None and confidence is None:
+        raise click.UsageError("--max-segments is where looking ends that --confidence did not end: give both")
     if output is None:
+        from pv_sparse.early_exit import EarlyExit
         from pv_sparse.recognize_command import run
 
         _check_alone(context, ("features", "engine", "shard_size", "batch_size", "jobs"))
         debug = bool(context.meta.get(DEBUG))
-        failed = run(videos, weights, top_k, as_json, sheet, all_views, device, precision, compiled, select, debug)
+        early_exit = None if confidence is None else EarlyExit(confidence, max_segments or 16)
+        failed = run(
+            videos,
+            weights,
+            top_k,
+            as_json,
+            sheet,
+            all_views,
+            device,
+            precision,
+            compiled,
+            select=select,
+            early_exit=early_exit,
+            debug=debug,
+        )
     else:
         with needs_extra("ray" if engine == "ray" else "batch"):
             from pv_sparse.batch_command import run as run_batch

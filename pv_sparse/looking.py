@@ -1,7 +1,7 @@
 """What weights want to see of a video file: its frames, sampled and decoded, and the clip made of them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -71,27 +71,25 @@ class Viewer:
 
     def look(self, path: str | os.PathLike[str]) -> Look:
         """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""
-        with SparseVideo(path, self._threads) as video:
-            if video.decoded_share < LEAST_DECODED_SHARE:
-                raise VideoDecodeError(
-                    video.path,
-                    f"the file was cut off: {video.decoded_share:.0%} of its declared frames can be decoded, "
-                    f"{LEAST_DECODED_SHARE:.0%} are needed",
-                )
-            indices = self._indices(video)
-            times = video.frame_times_seconds
-            return Look(
-                frames=video.frames_at(indices),
-                frame_indices=indices.tolist(),
-                frame_times_seconds=times[indices].tolist(),
-                num_frames=video.num_frames,
-                duration_seconds=float(video.duration_seconds),
-            )
+        with self.open(path) as video:
+            return look_at(video, self._indices(video))
 
-    def _indices(self, video: SparseVideo) -> Tensor:
-        if self._chosen is not None:
-            return self._chosen.indices(video)
-        return self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
+    def open(self, path: str | os.PathLike[str]) -> SparseVideo:
+        """The video, to be closed; `VideoDecodeError` for a file that was cut off."""
+        video = SparseVideo(path, self._threads)
+        if video.decoded_share < LEAST_DECODED_SHARE:
+            video.close()
+            raise VideoDecodeError(
+                video.path,
+                f"the file was cut off: {video.decoded_share:.0%} of its declared frames can be decoded, "
+                f"{LEAST_DECODED_SHARE:.0%} are needed",
+            )
+        return video
+
+    def segments(self, video: SparseVideo, num_segments: int) -> Tensor:
+        """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
+        plan = self._chosen or self.weights.sampler(one_view=True).plan(seed=0)
+        return replace(plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
 
     def clip(self, look: Look) -> Tensor:
         """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""
@@ -100,3 +98,19 @@ class Viewer:
     def centre_crops(self, look: Look) -> Tensor:
         """(T, C, H, W), normalised float32: the frames of the look, each as one view of it."""
         return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
+
+    def _indices(self, video: SparseVideo) -> Tensor:
+        if self._chosen is not None:
+            return self._chosen.indices(video)
+        return self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
+
+
+def look_at(video: SparseVideo, indices: Tensor) -> Look:
+    """The frames with these numbers (T,)."""
+    return Look(
+        frames=video.frames_at(indices),
+        frame_indices=indices.tolist(),
+        frame_times_seconds=video.frame_times_seconds[indices].tolist(),
+        num_frames=video.num_frames,
+        duration_seconds=float(video.duration_seconds),
+    )

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from pv_sparse.data.segment_plan import Selector
+from pv_sparse.early_exit import EarlyExit, check_can_exit, look_until_sure
 from pv_sparse.errors import WeightsError, one_line
 from pv_sparse.looking import Look, Viewer
 from pv_sparse.models.logits import Logits, map_logits, to_scores
+from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.transforms import fold_views
 from pv_sparse.zoo.loading import find_weights, load_model
 from pv_sparse.zoo.weights import Categories, Weights
@@ -64,6 +66,8 @@ def recognize(
     top_k: int = 5,
     device: str = "cpu",
     select: str | Selector | None = None,
+    confidence: float | None = None,
+    max_segments: int = 16,
 ) -> Recognition:
     """The classes that a video most likely belongs to.
 
@@ -73,12 +77,16 @@ def recognize(
         top_k: how many classes, best first, of each task.
         device: where the model runs, as torch names it.
         select: where to look: `motion`, `diverse`, or a selector; None is where the weights were published to.
+        confidence: stop looking when the best class has this score; None looks at all frames of the published test.
+        max_segments: with `confidence`: look at so many segments at most.
 
     Raises:
         FileNotFoundError, VideoDecodeError: a video that is not there, cannot be read, or was cut off.
         WeightsError: unknown weights, weights whose file cannot be had, or that read optical flow.
+        ValueError: an unknown device or selector, a confidence outside of (0, 1], or a model that cannot stop early.
     """
-    return Recognizer(weights, device, select=select)(path, top_k)
+    early_exit = None if confidence is None else EarlyExit(confidence, max_segments)
+    return Recognizer(weights, device, select=select, early_exit=early_exit)(path, top_k)
 
 
 class Recognizer:
@@ -90,6 +98,7 @@ class Recognizer:
         all_views: show all frames and crops of the published test, not those of one look.
         precision, compiled: of `pv_sparse.optimize`; without them the model runs as it is.
         select: as of `recognize`.
+        early_exit: when to stop looking; None looks at all frames.
     """
 
     def __init__(
@@ -100,16 +109,28 @@ class Recognizer:
         precision: str | None = None,
         compiled: bool = False,
         select: str | Selector | None = None,
+        early_exit: EarlyExit | None = None,
     ):
         self.device = checked_device(device)
         self.weights = weights if isinstance(weights, Weights) else find_weights(os.fspath(weights or DEFAULT_WEIGHTS))
         self.viewer = Viewer(self.weights, all_views, select=select)
         self.model = optimized(load_model(self.weights, device=self.device), precision, compiled)
+        self.early_exit = early_exit
+        if early_exit is not None:
+            check_can_exit(self.model, self.viewer)
 
     def __call__(self, path: str | os.PathLike[str], top_k: int = 5) -> Recognition:
         """The `top_k` best classes for the video at `path`."""
-        look = self.look(path)
-        return self.describe(path, look, self.scores(look), top_k)
+        look, scores = self.see(path)
+        return self.describe(path, look, scores, top_k)
+
+    def see(self, path: str | os.PathLike[str]) -> tuple[Look, Logits]:
+        """What was seen of a video, and the scores of all of it; with `early_exit`, no more than was needed."""
+        if self.early_exit is None:
+            look = self.look(path)
+            return look, self.scores(look)
+        with self.viewer.open(path) as video:
+            return look_until_sure(cast(SegmentNet, self.model), self.viewer, video, self.early_exit)
 
     def look(self, path: str | os.PathLike[str]) -> Look:
         """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""

@@ -12,6 +12,7 @@ import click
 from tqdm import tqdm
 
 from pv_sparse.data.video_files import find_videos
+from pv_sparse.early_exit import EarlyExit
 from pv_sparse.models.logits import map_logits
 from pv_sparse.recognition import Recognition, Recognizer, best_classes, default_device
 from pv_sparse.sheet import draw_sheet, sheet_paths
@@ -28,11 +29,12 @@ def run(
     precision: str | None,
     compiled: bool,
     select: str | None,
+    early_exit: EarlyExit | None,
     debug: bool,
 ) -> int:
     """Recognise and print; returns how many videos, folders and lists failed. One failing leaves the others be."""
     _check_sheet(sheet)
-    recognizer = Recognizer(weights, default_device(device), all_views, precision, compiled, select)
+    recognizer = Recognizer(weights, default_device(device), all_views, precision, compiled, select, early_exit)
     if optimization := getattr(recognizer.model, "optimization", None):
         click.echo(optimization, err=True)
     videos, failures = _find_all(arguments, recognizer)
@@ -76,8 +78,8 @@ def _find_all(arguments: Iterable[str], recognizer: Recognizer) -> tuple[list[st
 
 def _recognize(recognizer: Recognizer, video: str, top_k: int, picture: Path | None, debug: bool) -> Recognition:
     try:
-        look = recognizer.look(video)
-        result = recognizer.describe(video, look, recognizer.scores(look), top_k)
+        look, scores = recognizer.see(video)
+        result = recognizer.describe(video, look, scores, top_k)
         if picture is not None and result.classes is not None:
             alone = recognizer.scores_of_each_frame(look)
             best_of_each = [

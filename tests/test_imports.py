@@ -37,6 +37,7 @@ LEVELS = (
     {"models"},
     {"zoo"},
     {"inference", "looking"},
+    {"early_exit"},
     {"recognition"},
     {"sheet", "doctor", "slowfast", "online", "batch", "bench"},
     {"plugin", "recipes", "watch"},
