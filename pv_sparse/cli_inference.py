@@ -38,6 +38,7 @@ compile_option: Callable[[Any], Any] = click.option(
 @click.option("--select", metavar="NAME", help="Choose frames: motion, or diverse. Default: spread evenly.")
 @click.option("--confidence", type=float, metavar="SCORE", help="Stop looking when the best class has this score.")
 @click.option("--max-segments", type=int, metavar="N", help="With --confidence: look at so many at most. Default: 16.")
+@click.option("--when", is_flag=True, help="Say at what times each class was seen; in a long video.")
 @click.option("--output", type=click.Path(file_okay=False), metavar="DIR", help="Write Parquet files, in parallel.")
 @click.option("--features", is_flag=True, help="With --output: write what the classifier reads, not classes.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Of --output.")
@@ -60,6 +61,7 @@ def recognize(
     select: str | None,
     confidence: float | None,
     max_segments: int | None,
+    when: bool,
     output: str | None,
     features: bool,
     engine: str,
@@ -82,6 +84,8 @@ def recognize(
         raise click.UsageError("--sheet and --json print single videos: leave them out with --output")
     if output is not None and (select or confidence is not None):
         raise click.UsageError("--select and --confidence go with what is printed: leave them out with --output")
+    if when and (output or sheet or all_views or select or confidence is not None):
+        raise click.UsageError("--when looks in its own way: leave out --output, --sheet and what chooses frames")
     if max_segments is not None and confidence is None:
         raise click.UsageError("--max-segments is where looking ends that --confidence did not end: give both")
     if output is None:
@@ -103,6 +107,7 @@ def recognize(
             compiled,
             select=select,
             early_exit=early_exit,
+            when=when,
             debug=debug,
         )
     else:

@@ -24,16 +24,26 @@ FRAMES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class Span:
+    """A time in which a class is seen, in seconds from the first frame, and its highest score in it."""
+
+    start_seconds: float
+    end_seconds: float
+    score: float
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """One class of a result; `score`, in [0, 1], is after softmax, or sigmoid where several classes can be right.
 
-    `task` is the model's, where it has several (`verb`, `noun`).
+    `task` is the model's, where it has several (`verb`, `noun`). `when` is given by `spot`.
     """
 
     index: int
     name: str
     score: float
     task: str | None = None
+    when: list[Span] | None = None
 
     def __str__(self) -> str:
         return self.name if self.task is None else f"{self.task}: {self.name}"
@@ -52,11 +62,12 @@ class Recognition:
     classes: list[ClassScore] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and texts, as `pv-sparse recognize --json` prints them; `task` only of several tasks."""
+        """Plain numbers, lists and texts, as `pv-sparse recognize --json` prints; `task` and `when` where there are."""
         record = asdict(self)
         for entry in record["classes"] or ():
-            if entry["task"] is None:
-                del entry["task"]
+            for name in ("task", "when"):
+                if entry[name] is None:
+                    del entry[name]
         return record
 
 

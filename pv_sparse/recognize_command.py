@@ -14,8 +14,9 @@ from tqdm import tqdm
 from pv_sparse.data.video_files import find_videos
 from pv_sparse.early_exit import EarlyExit
 from pv_sparse.models.logits import map_logits
-from pv_sparse.recognition import Recognition, Recognizer, best_classes, default_device
+from pv_sparse.recognition import Recognition, Recognizer, Span, best_classes, default_device
 from pv_sparse.sheet import draw_sheet, sheet_paths
+from pv_sparse.spotting import spot
 
 
 def run(
@@ -30,6 +31,7 @@ def run(
     compiled: bool,
     select: str | None,
     early_exit: EarlyExit | None,
+    when: bool,
     debug: bool,
 ) -> int:
     """Recognise and print; returns how many videos, folders and lists failed. One failing leaves the others be."""
@@ -44,7 +46,7 @@ def run(
     started = time.perf_counter()
     show_bar = len(videos) > 1 and sys.stderr.isatty()
     for video, picture in tqdm(list(zip(videos, pictures, strict=True)), unit="video", disable=not show_bar):
-        result = _recognize(recognizer, video, top_k, picture, debug)
+        result = _recognize(recognizer, video, top_k, when, picture, debug)
         if result.error is not None:
             failures.append(result)
         if as_json:
@@ -76,8 +78,12 @@ def _find_all(arguments: Iterable[str], recognizer: Recognizer) -> tuple[list[st
     return videos, failures
 
 
-def _recognize(recognizer: Recognizer, video: str, top_k: int, picture: Path | None, debug: bool) -> Recognition:
+def _recognize(
+    recognizer: Recognizer, video: str, top_k: int, when: bool, picture: Path | None, debug: bool
+) -> Recognition:
     try:
+        if when:
+            return spot(recognizer, video, top_k)
         look, scores = recognizer.see(video)
         result = recognizer.describe(video, look, scores, top_k)
         if picture is not None and result.classes is not None:
@@ -102,14 +108,18 @@ def _print_json(results: Iterable[Recognition]) -> None:
 def _table(result: Recognition) -> str:
     """A video for people: its frames, when they are shown, and its classes."""
     numbers, times, classes = result.frame_indices or [], result.frame_times_seconds or [], result.classes or []
-    lines = [
-        f"{result.path}: {len(numbers)} of {result.num_frames} frames",
-        "  frame    " + " ".join(f"{number:6}" for number in numbers),
-        "  seconds  " + " ".join(f"{seconds:6.2f}" for seconds in times),
-        "  score    class",
-        *(f"  {entry.score:.4f}   {entry}" for entry in classes),
-    ]
-    return "\n".join(lines) + "\n"
+    head = f"{result.path}: {len(numbers)} of {result.num_frames} frames"
+    if any(entry.when for entry in classes):
+        rows = [f"  {entry.score:.4f}   {entry}: {_times(entry.when)}" for entry in classes]
+    else:
+        head += "\n  frame    " + " ".join(f"{number:6}" for number in numbers)
+        head += "\n  seconds  " + " ".join(f"{seconds:6.2f}" for seconds in times)
+        rows = [f"  {entry.score:.4f}   {entry}" for entry in classes]
+    return "\n".join([head, "  score    class", *rows]) + "\n"
+
+
+def _times(spans: Iterable[Span] | None) -> str:
+    return ", ".join(f"{span.start_seconds:.1f}-{span.end_seconds:.1f} s" for span in spans or ())
 
 
 def _printable(text: str) -> str:

@@ -39,7 +39,7 @@ LEVELS = (
     {"inference", "looking"},
     {"early_exit"},
     {"recognition"},
-    {"sheet", "doctor", "slowfast", "online", "batch", "bench"},
+    {"sheet", "spotting", "doctor", "slowfast", "online", "batch", "bench"},
     {"plugin", "recipes", "watch"},
     {"study"},
     {"cli_options"},
