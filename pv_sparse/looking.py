@@ -64,7 +64,7 @@ class Viewer:
         if select is not None and all_views:
             raise ValueError(f"select={select!r} chooses other frames than all views of the published test: give one")
         self.weights, self.all_views, self._threads = weights, all_views, threads
-        self._chosen = None if select is None else weights.sampler(one_view=True, select=select).plan(seed=0)
+        self._plan = weights.sampler(one_view=not all_views, select=select).plan(seed=0)
         self.num_views = weights.num_views if all_views else 1
         self._transform = weights.transform(one_view=not all_views)
         self._centre = weights.transform(one_view=True)
@@ -72,7 +72,7 @@ class Viewer:
     def look(self, path: str | os.PathLike[str]) -> Look:
         """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""
         with self.open(path) as video:
-            return look_at(video, self._indices(video))
+            return look_at(video, self._plan.indices(video))
 
     def open(self, path: str | os.PathLike[str]) -> SparseVideo:
         """The video, to be closed; `VideoDecodeError` for a file that was cut off."""
@@ -88,8 +88,7 @@ class Viewer:
 
     def segments(self, video: SparseVideo, num_segments: int) -> Tensor:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
-        plan = self._chosen or self.weights.sampler(one_view=True).plan(seed=0)
-        return replace(plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
+        return replace(self._plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
 
     def clip(self, look: Look) -> Tensor:
         """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""
@@ -98,11 +97,6 @@ class Viewer:
     def centre_crops(self, look: Look) -> Tensor:
         """(T, C, H, W), normalised float32: the frames of the look, each as one view of it."""
         return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
-
-    def _indices(self, video: SparseVideo) -> Tensor:
-        if self._chosen is not None:
-            return self._chosen.indices(video)
-        return self.weights.indices(video.num_frames, one_view=not self.all_views).flatten()
 
 
 def look_at(video: SparseVideo, indices: Tensor) -> Look:

@@ -16,6 +16,7 @@ from pv_sparse import (
     create_trn,
     create_tsn,
     get_weights,
+    load_model,
     recognize,
     save_model,
     segment_indices,
@@ -239,3 +240,9 @@ def test_a_gpu_recognises_the_same(index_video, weights):
     cpu, gpu = recognize(index_video, weights), recognize(index_video, weights, device="cuda")
     assert [entry.name for entry in gpu.classes] == [entry.name for entry in cpu.classes]
     assert [entry.score for entry in gpu.classes] == pytest.approx([entry.score for entry in cpu.classes], abs=1e-3)
+
+
+def test_weights_that_were_trained_on_keyframes_look_at_keyframes(index_video, weights, tmp_path):
+    record = dataclasses.replace(find_weights(weights), sampling={"num_segments": 5, "snap": "keyframe"})
+    save_model(load_model(weights), tmp_path / "mine.safetensors", record)
+    assert recognize(index_video, tmp_path / "mine.safetensors").frame_indices == [0, 12, 24, 36, 48]
