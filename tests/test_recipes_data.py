@@ -16,6 +16,7 @@ from pv_sparse import (
     get_weights,
     list_weights,
 )
+from pv_sparse.data.selectors import Diverse
 from pv_sparse.recipes.batches import EpochBatches, EvaluationPart, TrainLoader
 from pv_sparse.recipes.classes import count_classes, find_classes
 from pv_sparse.recipes.data import VideoDataModule
@@ -225,6 +226,17 @@ def test_what_weights_were_trained_on():
     assert (flow.modality, flow.frames_per_segment, flow.normalization) == ("flow", 5, "mmaction2_flow")
     with pytest.raises(TypeError, match="num_segment"):
         ClipInput.for_weights(lite, num_segment=4)
+
+
+def test_a_model_that_was_trained_on_chosen_frames_says_so():
+    clips = ClipInput(num_segments=4, select="diverse")
+    assert clips.sampler(training=True).select == clips.sampler(training=False).select == Diverse()
+    record = clips.record(get_weights("tsn_efficientnet_lite0.in1k"), ["a", "b"])
+    assert record.sampler().select == Diverse()
+    with pytest.raises(ValueError, match="chooses its frames by the video itself: take those of its sampler"):
+        record.indices(100)
+    with pytest.raises(ValueError, match="select='salient' is unknown"):
+        ClipInput(select="salient")
 
 
 @pytest.mark.parametrize("name", [name for name in list_weights() if get_weights(name).family != "backbone"])

@@ -9,6 +9,7 @@ from torch import nn
 
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.data.rules import get_rule
+from pv_sparse.data.selectors import get_selector
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.transforms import NORMALIZATIONS, Normalization, RandomLabelFlip, create_sparse_video_transform
 from pv_sparse.transforms.normalization import get_normalization
@@ -34,7 +35,7 @@ class ClipInput:
         frames_per_segment: frames that are read for each segment; for RGB difference one more than the model's L.
         modality: `rgb`, `rgbdiff`, or `flow` from folders of pictures.
         train_rule, eval_rule: sampling rules of `segment_indices`.
-        snap, decode_budget: of `SegmentClipSampler`.
+        snap, decode_budget, select: of `SegmentClipSampler`.
         normalization: a name of `NORMALIZATIONS`, or a `Normalization`.
         size: pixels of the sides of what the model sees.
         resize: pixels of the shorter side before the evaluation's centre crop.
@@ -51,6 +52,7 @@ class ClipInput:
     eval_rule: str = "center"
     snap: str | None = None
     decode_budget: int | None = None
+    select: str | None = None
     normalization: str | Normalization = "imagenet"
     size: int = 224
     resize: int = 256
@@ -70,6 +72,8 @@ class ClipInput:
                 raise ValueError(f"{name}={getattr(self, name)!r} gives {rule.num_views} views: take one of one view")
         if get_rule(self.eval_rule).is_random:
             raise ValueError(f"eval_rule={self.eval_rule!r} draws its frames: take one that does not, such as 'center'")
+        if self.select is not None:
+            get_selector(self.select)
 
     @classmethod
     def for_model(cls, model: SegmentNet, backbone: str, given: Mapping[str, Any]) -> "ClipInput":
@@ -135,6 +139,7 @@ class ClipInput:
             "rule": self.train_rule if training else self.eval_rule,
             "snap": self.snap,
             "decode_budget": self.decode_budget,
+            "select": self.select,
         }
         return {key: value for key, value in given.items() if value is not None}
 

@@ -45,7 +45,7 @@ class Weights:
             `create_sparse_video_transform`.
         categories: the classes, in the order of the logits; of several tasks, a dict.
         dataset: that it was trained on last.
-        one_view: arguments of `segment_indices` for one quick look, as `recognize` takes it; empty is `sampling`.
+        one_view: arguments of `SegmentClipSampler` for one quick look, as `recognize` takes it; empty is `sampling`.
         origin: `url`, `license`, `doubtful` where the address is, and the `converter` that maps their keys to ours;
             None where they are ours already, and then `converted_from` is the one that did.
         category_order: `that of other sources` where the publisher of the file shows none, `assumed` where no source
@@ -128,10 +128,17 @@ class Weights:
         return "scores" if is_mmaction2 and self.build["builder"] == "create_trn" else "logits"
 
     def indices(self, num_frames: int, one_view: bool = True) -> "Tensor":
-        """The frames of one look at a video, (segments, frames_per_segment) int64; else those of the published test."""
+        """The frames of one look at a video, (segments, frames_per_segment) int64; else those of the published test.
+
+        Raises:
+            ValueError: weights whose frames go by the video's file: `sampler(one_view=True).plan(0).indices(video)`.
+        """
         from pv_sparse.data.segments import segment_indices
 
-        return segment_indices(num_frames, **((self.one_view if one_view else None) or self.sampling))
+        given = (self.one_view if one_view else None) or self.sampling
+        if "select" in given:
+            raise ValueError(f"{self.name} chooses its frames by the video itself: take those of its sampler()")
+        return segment_indices(num_frames, **given)
 
     def sampler(self, one_view: bool = False, select: "str | Selector | None" = None) -> "SegmentClipSampler":
         """The clip sampler of the published test; with `one_view`, that of one look; with `select`, where it says."""
