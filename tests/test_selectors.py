@@ -137,6 +137,7 @@ def test_selectors_are_pickled_with_their_sampler():
     ("make", "told"),
     [
         (lambda: SegmentClipSampler(8, select="salient"), "select='salient' is unknown: choose one of even, motion, d"),
+        (lambda: SegmentClipSampler(8, select=3), "select=3 is unknown: choose one of even, motion, diverse"),
         (lambda: SegmentClipSampler(8, rule="motion", select="diverse"), "rule='motion' has segments of its own"),
         (lambda: SegmentClipSampler(8, rule="twice", select="diverse"), "take one of center, random"),
         (lambda: Diverse(even_share=1.5), "even_share=1.5 is not allowed: it must be from 0 to 1"),

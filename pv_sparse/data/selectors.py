@@ -80,7 +80,7 @@ SELECTORS = {"even": Even, "motion": Motion, "diverse": Diverse}
 
 def get_selector(select: str | Selector) -> Selector:
     """The selector of this name, or the one given; `ValueError` lists the names there are."""
-    if not isinstance(select, str):
+    if hasattr(select, "weights"):
         return select
     if select not in SELECTORS:
         raise ValueError(f"select={select!r} is unknown: choose one of {', '.join(SELECTORS)}, or give a selector")
