@@ -119,3 +119,13 @@ def test_what_cannot_stop(index_video, tiny):
     several = replace(find_weights(tiny), multi_label=True)
     with pytest.raises(ValueError, match="names several classes at a time, and is never sure"):
         Recognizer(several, early_exit=EarlyExit(0.9))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arguments", [{"confidence": 1.0, "max_segments": 8}, {"select": "diverse"}])
+def test_a_gpu_sees_and_says_what_the_cpu_does(index_video, tiny, arguments):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    ours, theirs = (recognize(index_video, tiny, device=device, **arguments) for device in ("cuda", "cpu"))
+    assert ours.frame_indices == theirs.frame_indices
+    assert [entry.score for entry in ours.classes] == pytest.approx([entry.score for entry in theirs.classes], abs=1e-3)
