@@ -94,7 +94,8 @@ def recognize(
 
         _check_alone(context, ("features", "engine", "shard_size", "batch_size", "jobs"))
         debug = bool(context.meta.get(DEBUG))
-        early_exit = None if confidence is None else EarlyExit(confidence, max_segments or 16)
+        given = {} if max_segments is None else {"max_segments": max_segments}
+        early_exit = None if confidence is None else EarlyExit(confidence, **given)
         failed = run(
             videos,
             weights,

@@ -4,11 +4,11 @@ import contextlib
 import errno
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 
+from pv_sparse.data.closing import Closing
 from pv_sparse.errors import PvSparseError
 from pv_sparse.watch.clocks import Clock
 from pv_sparse.watch.pipe import is_empty, standard_input
@@ -47,7 +47,7 @@ class StreamError(PvSparseError):
         super().__init__(f"{name}: {reason}")
 
 
-class Connection:
+class Connection(Closing):
     """A source that is open.
 
     Args:
@@ -115,14 +115,6 @@ class Connection:
     def close(self) -> None:
         """Allowed more than once."""
         self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self) -> Any:
         source, options = self._source, {} if self._source.kind == FILE else STREAM_OPTIONS
