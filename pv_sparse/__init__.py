@@ -56,6 +56,7 @@ _HOMES = {
     "get_weights": "pv_sparse.zoo.weights",
     "list_weights": "pv_sparse.zoo.weights",
     "load_model": "pv_sparse.zoo.loading",
+    "load_selector": "pv_sparse.zoo.scorers",
     "model_cost": "pv_sparse.models.cost",
     "optimize": "pv_sparse.inference",
     "recognize": "pv_sparse.recognition",

@@ -61,3 +61,4 @@ from pv_sparse.data.frame_folder import FrameFolder as FrameFolder
 from pv_sparse.plugin import register as register
 from pv_sparse.plugin import registered as registered
 from pv_sparse.plugin import unregister as unregister
+from pv_sparse.zoo.scorers import load_selector as load_selector

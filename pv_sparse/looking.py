@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from pv_sparse.data.segment_plan import Selector
+from pv_sparse.data.segment_plan import FrameSource, Selector
+from pv_sparse.data.selectors import SALIENCY
 from pv_sparse.data.video import SparseVideo
 from pv_sparse.errors import VideoDecodeError, WeightsError
+from pv_sparse.zoo.scorers import load_selector
 from pv_sparse.zoo.weights import Weights
 
 # A file with less of its declared frames was cut off: a judgement on the rest would look like one on the whole.
@@ -40,13 +42,14 @@ class Viewer:
         weights: what they were published with: sampling, preprocessing.
         all_views: all frames and crops of the published test, not those of one look.
         threads: of the decoder, as `SparseVideo` takes them.
-        select: where to look, as `SegmentClipSampler` takes it; None is where the weights were published to.
+        select: where to look, as `SegmentClipSampler` takes it, or `saliency` of weights that have a scorer; None is
+            where the weights were published to.
 
     Attributes:
         num_views: clips of a video, each of which the model answers to.
 
     Raises:
-        WeightsError: weights that read optical flow.
+        WeightsError: weights that read optical flow, or `saliency` of weights without a scorer.
         ValueError: `select` together with `all_views`, or an unknown one.
     """
 
@@ -63,6 +66,8 @@ class Viewer:
             )
         if select is not None and all_views:
             raise ValueError(f"select={select!r} chooses other frames than all views of the published test: give one")
+        if select == SALIENCY:
+            select = load_selector(weights)
         self.weights, self.all_views, self._threads = weights, all_views, threads
         self._plan = weights.sampler(one_view=not all_views, select=select).plan(seed=0)
         self.num_views = weights.num_views if all_views else 1
@@ -86,7 +91,7 @@ class Viewer:
             )
         return video
 
-    def segments(self, video: SparseVideo, num_segments: int) -> Tensor:
+    def segments(self, video: FrameSource, num_segments: int) -> Tensor:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
         return replace(self._plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
 
@@ -99,7 +104,7 @@ class Viewer:
         return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
 
 
-def look_at(video: SparseVideo, indices: Tensor) -> Look:
+def look_at(video: FrameSource, indices: Tensor) -> Look:
     """The frames with these numbers (T,)."""
     return Look(
         frames=video.frames_at(indices),

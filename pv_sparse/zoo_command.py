@@ -76,12 +76,13 @@ def convert(source: str, output: str, categories: str | None) -> None:
     """Write a file of ours: tensors under our names, build and categories."""
     from pv_sparse.zoo.loading import load_model
     from pv_sparse.zoo.saving import check_output, save_model
+    from pv_sparse.zoo.scorers import load_scorer
 
     check_output(output)
     weights = _find(source)
     if categories is not None:
         weights = _with_categories(weights, Path(categories))
-    save_model(load_model(weights), output, weights)
+    save_model(load_model(weights), output, weights, load_scorer(weights) if weights.scorer else None)
     click.echo(f"{output}: {weights.description or weights.name}")
 
 

@@ -15,6 +15,7 @@ from pv_sparse.recipes.history import History
 from pv_sparse.recipes.module import RecognitionModule
 from pv_sparse.recipes.report import write_report
 from pv_sparse.recipes.run_folder import RunFolder
+from pv_sparse.recipes.scorers import scorer_is_wanted, with_scorer
 from pv_sparse.recipes.trainers import create_module
 from pv_sparse.zoo.saving import save_model
 from pv_sparse.zoo.state_dicts import load_exactly
@@ -39,10 +40,21 @@ def finish(config: DictConfig, recipe: Recipe, trainer: Trainer, folder: RunFold
     figures = {name.removeprefix(PREFIX): float(value) for name, value in logged.items() if name.startswith(PREFIX)}
     failed = _failed_files(recipe)
     if trainer.is_global_zero:
-        save_model(best_recipe.model, folder.model, replace(recipe.weights, metrics=_measured(config, figures)))
+        figures |= _save(config, best_recipe, folder, figures)
         _report(recipe, module, trainer, folder, best, failed, figures["loss"])
     trainer.strategy.barrier()
     return figures
+
+
+def _save(config: DictConfig, recipe: Recipe, folder: RunFolder, figures: Mapping[str, float]) -> dict[str, float]:
+    """With a scorer of looks, where one is wanted, whose figures are returned."""
+    weights = replace(recipe.weights, metrics=_measured(config, figures))
+    if not scorer_is_wanted(config):
+        save_model(recipe.model, folder.model, weights)
+        return {}
+    scored = with_scorer(config, recipe.model, weights, recipe.data.lists)
+    save_model(recipe.model, folder.model, scored.weights, scored.scorer)
+    return scored.figures
 
 
 def _filled(config: DictConfig, recipe: Recipe, checkpoint: Mapping[str, Any]) -> Any:

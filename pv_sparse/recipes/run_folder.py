@@ -13,7 +13,15 @@ from pv_sparse.recipes.checkpoints import BEST, LAST
 from pv_sparse.recipes.config import differences, write_config
 
 # What may change between two starts of one run.
-FREE = ("out", "resume", "data.num_workers", "trainer.log_every_n_steps", "checkpoint_every_steps", "launcher")
+FREE = (
+    "out",
+    "resume",
+    "data.num_workers",
+    "trainer.log_every_n_steps",
+    "checkpoint_every_steps",
+    "launcher",
+    "select",
+)
 RESULTS = ("history.csv", "model.safetensors")
 FOLDERS = ("checkpoints", "report", "tensorboard")
 

@@ -13,6 +13,7 @@ from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.finishing import finish
 from pv_sparse.recipes.module import NotFiniteError, RecognitionModule
 from pv_sparse.recipes.run_folder import RunFolder
+from pv_sparse.recipes.scorers import scorer_is_wanted, train_scorer_of_weights
 from pv_sparse.recipes.trainers import create_module, create_trainer, find_batch_size
 
 
@@ -23,6 +24,9 @@ def train(config: DictConfig) -> dict[str, float]:
     * `model.safetensors`: the best weights, for `load_model`, `recognize` and `evaluate`;
     * `report/`: see `write_report`.
 
+    With `+select=saliency`, `model.safetensors` has a scorer of looks too, trained after the model
+    (`pv_sparse.recipes.distillation`); with `select.of` it is all that is trained.
+
     Args:
         config: composed of `configs/train.yaml`.
 
@@ -32,6 +36,8 @@ def train(config: DictConfig) -> dict[str, float]:
     Raises:
         PvSparseError, OSError, ValueError, TypeError: in one line, what does not fit or went wrong.
     """
+    if scorer_is_wanted(config) and config.select.of is not None:
+        return train_scorer_of_weights(config)
     folder = RunFolder(Path(config.out))
     goes_on = folder.begin(config)
     seed_everything(config.seed, verbose=False)

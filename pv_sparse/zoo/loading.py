@@ -43,6 +43,8 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 }
 STARTS = ("backbone_weights", "c3d_weights")
 METADATA_KEY = "pv_sparse"
+# Of the tensors of a scorer of looks, which lie beside the model's (`pv_sparse.zoo.scorers`).
+SCORER_PREFIX = "scorer."
 # What a number of classes decides the shape of, in every head.
 CLASSIFIER = re.compile(r"^(?!.*backbone\.)(.*\.)?(fc|classify)\.")
 
@@ -80,6 +82,8 @@ def load_model(
     weights = name_or_path if isinstance(name_or_path, Weights) else find_weights(name_or_path, progress)
     model = build_model(weights, num_classes, build_arguments)
     state = read_state_dict(files.require(weights.file, weights.name, progress))
+    if weights.scorer:
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(SCORER_PREFIX)}
     if num_classes in (None, weights.num_classes):
         state = _under_our_keys(state, weights, model.state_dict())
     else:

@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pv_sparse.errors import WeightsError
-from pv_sparse.zoo.loading import METADATA_KEY, shapes
+from pv_sparse.models.selection import LookScorer
+from pv_sparse.zoo.loading import METADATA_KEY, SCORER_PREFIX, shapes
 from pv_sparse.zoo.weights import Weights
 
 
-def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
+def save_model(model: nn.Module, path: str | Path, weights: Weights, scorer: LookScorer | None = None) -> None:
     """Write tensors and record into one `.safetensors` file, from which `load_model(path)` builds the model again.
 
     The file appears whole or not at all.
@@ -24,18 +25,22 @@ def save_model(model: nn.Module, path: str | Path, weights: Weights) -> None:
         path: of the new file, ending in `.safetensors`; an existing one is replaced.
         weights: how the model is built and fed, with the categories it was trained on. For a model that was tuned to
             other classes that is `weights.with_categories(names)`.
+        scorer: of looks, that `weights.scorer` describes: `load_scorer(weights)` where they came with one.
 
     Raises:
-        ValueError: another ending; a build that a file cannot tell, as of a module for a backbone.
+        ValueError: another ending; a build that a file cannot tell, as of a module for a backbone; a scorer without its
+            description, or the reverse.
         FileNotFoundError: there is no such folder.
         WeightsError: the model is not what the record builds.
     """
     path = check_output(path)
     record = json.dumps(_plain_record(weights))
     _check_fit(model, weights)
+    _check_scorer(scorer, weights)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
-        tensors = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+        state = {**model.state_dict(), **(scorer.state_dict(prefix=SCORER_PREFIX) if scorer else {})}
+        tensors = {key: tensor.contiguous() for key, tensor in state.items()}
         save_file(tensors, part, metadata={METADATA_KEY: record})
         os.replace(part, path)
 
@@ -70,3 +75,12 @@ def _check_fit(model: nn.Module, weights: Weights) -> None:
             f"the model is not what the record builds: {len(differing)} tensors differ (such as {differing[0]}); for "
             "other classes give weights.with_categories(names), for another build replace(weights, build=...)"
         )
+
+
+def _check_scorer(scorer: LookScorer | None, weights: Weights) -> None:
+    if scorer is None and weights.scorer:
+        raise ValueError(
+            f"{weights.name} has a scorer of looks: give scorer=load_scorer(weights), or replace(weights, scorer={{}})"
+        )
+    if scorer is not None and not weights.scorer:
+        raise ValueError("a scorer of looks was given, which the record does not describe: see Weights.scorer")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pv_sparse.data.segment_plan import Selector
 
 Categories = tuple[str, ...] | dict[str, tuple[str, ...]]
-CHANGEABLE = ("build", "file", "sampling", "input", "one_view", "origin", "metrics")
+CHANGEABLE = ("build", "file", "sampling", "input", "one_view", "scorer", "origin", "metrics")
 FAMILIES = ("tsn", "trn", "eco")
 ZOO_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
@@ -46,6 +46,8 @@ class Weights:
         categories: the classes, in the order of the logits; of several tasks, a dict.
         dataset: that it was trained on last.
         one_view: arguments of `SegmentClipSampler` for one quick look, as `recognize` takes it; empty is `sampling`.
+        scorer: arguments of the `LookScorer` that was trained for them, and `num_looks` of `Saliency`; its tensors lie
+            in the same file. Empty where there is none.
         origin: `url`, `license`, `doubtful` where the address is, and the `converter` that maps their keys to ours;
             None where they are ours already, and then `converted_from` is the one that did.
         category_order: `that of other sources` where the publisher of the file shows none, `assumed` where no source
@@ -66,6 +68,7 @@ class Weights:
     categories: Categories
     dataset: str = ""
     one_view: Mapping[str, Any] = field(default_factory=dict)
+    scorer: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     category_order: str = ""
     multi_label: bool = False
@@ -178,12 +181,19 @@ class Weights:
         arguments = {**self.build["arguments"], "num_classes": len(categories)}
         build = {**self.build, "arguments": arguments}
         return replace(
-            self, build=build, categories=tuple(categories), metrics=(), category_order="", dataset="", description=""
+            self,
+            build=build,
+            categories=tuple(categories),
+            scorer={},
+            metrics=(),
+            category_order="",
+            dataset="",
+            description="",
         )
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, as in `model_zoo/*.yaml`, with the categories themselves; what is as by default is left out."""
-        optional = {own.name: own.default for own in fields(self) if own.default is not MISSING}
+        optional = {own.name: own.default for own in fields(self) if own.default is not MISSING} | {"scorer": {}}
         record = {key: value for key, value in vars(self).items() if value != optional.get(key, MISSING)}
         del record["name"], record["sampling"]
         return {"sampler": self.sampling, **record}

@@ -1,0 +1,43 @@
+"""The scorer of looks that some weights bring along, and the selector that it makes."""
+
+from pathlib import Path
+
+from pv_sparse.data.selectors import EVEN_SHARE, SALIENCY, Saliency
+from pv_sparse.errors import WeightsError
+from pv_sparse.models.selection import LookScorer
+from pv_sparse.zoo import files
+from pv_sparse.zoo.loading import SCORER_PREFIX, find_weights
+from pv_sparse.zoo.state_dicts import load_exactly, read_state_dict
+from pv_sparse.zoo.weights import Weights
+
+
+def load_selector(
+    name_or_path: str | Path | Weights, even_share: float = EVEN_SHARE, progress: bool = True
+) -> Saliency:
+    """Chooses frames as the scorer that comes with these weights says: for `select=` of samplers and recognisers.
+
+    Args:
+        name_or_path: as of `load_model`.
+        even_share: of the frames, in [0, 1], that are spread evenly.
+        progress: whether a download shows a bar.
+
+    Raises:
+        WeightsError: weights without a scorer, or whose file cannot be had.
+        ValueError: an `even_share` outside of [0, 1].
+    """
+    weights = name_or_path if isinstance(name_or_path, Weights) else find_weights(name_or_path, progress)
+    return Saliency(load_scorer(weights, progress), even_share, weights.scorer["num_looks"])
+
+
+def load_scorer(weights: Weights, progress: bool = True) -> LookScorer:
+    """In eval mode, on the CPU; errors as of `load_selector`."""
+    if not weights.scorer:
+        raise WeightsError(
+            f"{weights.name} has no scorer of looks, so that select={SALIENCY!r} cannot be: choose motion or diverse, "
+            "or train one: pv-sparse train +select=saliency"
+        )
+    scorer = LookScorer(**{name: value for name, value in weights.scorer.items() if name != "num_looks"})
+    state = read_state_dict(files.require(weights.file, weights.name, progress))
+    own = {key.removeprefix(SCORER_PREFIX): value for key, value in state.items() if key.startswith(SCORER_PREFIX)}
+    load_exactly(scorer, own, weights.name, "its scorer of looks")
+    return scorer.eval()
