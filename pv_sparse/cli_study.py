@@ -45,7 +45,7 @@ def study(
 
 
 @study.command("make")
-@click.argument("name", metavar="order20|appearance20")
+@click.argument("name", metavar="order20|appearance20|untrimmed_appearance|untrimmed_order")
 @click.argument("folder", type=click.Path(file_okay=False), metavar="DIR")
 @jobs_option
 @debug_option

@@ -48,10 +48,10 @@ def labels_of(scene: int) -> tuple[int]:
 
 def films(scene: int, random: np.random.Generator) -> list[list[np.ndarray]]:
     """The one video of a scene, (SIZE, SIZE, 3) uint8 pictures."""
-    return [film(partial(_thing, scene % len(CLASSES)), random)]
+    return [film(partial(thing, scene % len(CLASSES)), random)]
 
 
-def _thing(label: int, random: np.random.Generator) -> Paint:
+def thing(label: int, random: np.random.Generator) -> Paint:
     """What a class looks like, moving in one of the ways."""
     name, texture, shape = LOOKS[label]
     colour, stripes = changed(COLOURS[name], random), changed(DARK, random)

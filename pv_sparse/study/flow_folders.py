@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.flow import write_flow_folder
-from pv_sparse.study.generated import appearance20, order20
+from pv_sparse.study.generated import appearance20, order20, untrimmed_appearance, untrimmed_order
 
 # Of dense inverse search: TV-L1 takes a hundred times as long.
 METHOD = "dis"
@@ -15,7 +15,12 @@ SIZE = (64, 64)
 # Pixels of motion from one frame to the next that are white; the fastest shapes of the study move about 3.
 BOUND = 5.0
 FOLDER = "flow"
-GENERATED = {"order20": order20, "appearance20": appearance20}
+GENERATED = {
+    "order20": order20,
+    "appearance20": appearance20,
+    "untrimmed_appearance": untrimmed_appearance,
+    "untrimmed_order": untrimmed_order,
+}
 
 
 class FlowTask(NamedTuple):

@@ -1,9 +1,11 @@
 """The generated data sets as lists of videos, made below a folder where they are missing."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from pv_sparse.data.encoding import write_video
 from pv_sparse.data.video import SparseVideo
 from pv_sparse.study import appearance20 as appearance
 from pv_sparse.study import order20 as order
+from pv_sparse.study import untrimmed
 from pv_sparse.whole_files import whole_file
 
 RATE = 25
@@ -29,16 +32,36 @@ class GeneratedData:
         labels_of: of the number of a scene, the class numbers of its videos.
         films: of the number of a scene and a generator, the pictures of each of its videos.
         num_videos: of each split of the whole data set.
+        rate: frames a second.
+        info: of the number of a scene and a generator as of `films`, what lists tell of its videos besides the label.
     """
 
     classes: tuple[str, ...]
     labels_of: Callable[[int], tuple[int, ...]]
-    films: Callable[[int, np.random.Generator], list[list[np.ndarray]]]
+    films: Callable[[int, np.random.Generator], Sequence[Iterable[np.ndarray]]]
     num_videos: Mapping[str, int]
+    rate: int = RATE
+    info: Callable[[int, np.random.Generator], dict[str, Any]] | None = None
 
 
 ORDER20 = GeneratedData(order.CLASSES, order.labels_of, order.films, {"train": 800, "val": 400})
 APPEARANCE20 = GeneratedData(appearance.CLASSES, appearance.labels_of, appearance.films, {"train": 600, "val": 300})
+UNTRIMMED_ORDER = GeneratedData(
+    order.CLASSES,
+    order.labels_of,
+    untrimmed.order_films,
+    {"train": 200, "val": 150},
+    untrimmed.RATE,
+    partial(untrimmed.event_info, len(order.TWINS)),
+)
+UNTRIMMED_APPEARANCE = GeneratedData(
+    appearance.CLASSES,
+    appearance.labels_of,
+    untrimmed.appearance_films,
+    {"train": 200, "val": 150},
+    untrimmed.RATE,
+    partial(untrimmed.event_info, len(appearance.CLASSES)),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,12 @@ class Scene:
     @property
     def labels(self) -> tuple[int, ...]:
         return self.data.labels_of(self.number)
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """What lists tell of each of its videos."""
+        told = {} if self.data.info is None else self.data.info(self.number, self._random())
+        return [{"label": label, **told} for label in self.labels]
 
     @property
     def videos(self) -> list[Path]:
@@ -72,13 +101,16 @@ class Scene:
         """
         missing = [not video.exists() for video in self.videos]
         if any(missing):
-            films = self.data.films(self.number, np.random.default_rng([self.seed, self.number, *self.split.encode()]))
+            films = self.data.films(self.number, self._random())
             for video, pictures, is_missing in zip(self.videos, films, missing, strict=True):
                 if is_missing:
-                    write_video(video, pictures, RATE, KEYFRAME_INTERVAL)
+                    write_video(video, pictures, self.data.rate, KEYFRAME_INTERVAL)
         for video, array in zip(self.videos, self.arrays, strict=True):
             if frames and not array.exists():
                 _decode(video, array)
+
+    def _random(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.number, *self.split.encode()])
 
     def _files(self, root: Path, suffix: str) -> list[Path]:
         name = f"{self.seed}_{self.number:04d}{suffix}"
@@ -127,6 +159,38 @@ def appearance20(
     return _listed(APPEARANCE20, Path(root), split, num_videos, seed, frames)
 
 
+def untrimmed_order(
+    root: str | os.PathLike[str], split: str, num_videos: int, seed: int = 0, frames: bool = False
+) -> VideoList:
+    """The videos of a split of `untrimmed_order`: the events of `order20`, each in a long video of distracting scenes.
+
+    60 to 240 s of 96x96 pixels, 5 frames a second, h264, a keyframe at least every 12 frames. The event takes 3 to 10 %
+    of the time, at a place that is drawn; every other one begins with a scene cut. Twins differ in the event alone.
+    The infos tell where it lies: `event_seconds` (start, end).
+
+    Args:
+        root, split, num_videos, seed, frames: as of `order20`; frames of a video take about 9 MB.
+
+    Raises:
+        ValueError: `num_videos` below 2, or odd.
+    """
+    return _listed(UNTRIMMED_ORDER, Path(root), split, num_videos, seed, frames)
+
+
+def untrimmed_appearance(
+    root: str | os.PathLike[str], split: str, num_videos: int, seed: int = 0, frames: bool = False
+) -> VideoList:
+    """The videos of a split of `untrimmed_appearance`: the things of `appearance20` in videos as of `untrimmed_order`.
+
+    Args:
+        root, split, num_videos, seed, frames: as of `appearance20`; frames of a video take about 9 MB.
+
+    Raises:
+        ValueError: `num_videos` below 1.
+    """
+    return _listed(UNTRIMMED_APPEARANCE, Path(root), split, num_videos, seed, frames)
+
+
 def scenes_of(data: GeneratedData, root: Path, split: str, num_videos: int, seed: int = 0) -> list[Scene]:
     """The scenes whose videos are the first `num_videos` of a split.
 
@@ -145,7 +209,7 @@ def _listed(data: GeneratedData, root: Path, split: str, num_videos: int, seed: 
     for scene in scenes_of(data, root, split, num_videos, seed):
         scene.make(frames)
         files = scene.arrays if frames else scene.videos
-        samples += [(str(file), {"label": label}) for file, label in zip(files, scene.labels, strict=True)]
+        samples += [(str(file), info) for file, info in zip(files, scene.infos, strict=True)]
     return VideoList(samples, data.classes)
 
 

@@ -6,9 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from pv_sparse.parallel import for_each
-from pv_sparse.study.generated import APPEARANCE20, ORDER20, Scene, scenes_of
+from pv_sparse.study.generated import APPEARANCE20, ORDER20, UNTRIMMED_APPEARANCE, UNTRIMMED_ORDER, Scene, scenes_of
 
-DATA_SETS = {"order20": ORDER20, "appearance20": APPEARANCE20}
+DATA_SETS = {
+    "order20": ORDER20,
+    "appearance20": APPEARANCE20,
+    "untrimmed_appearance": UNTRIMMED_APPEARANCE,
+    "untrimmed_order": UNTRIMMED_ORDER,
+}
 
 
 def make(
