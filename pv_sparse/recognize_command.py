@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from itertools import zip_longest
 from operator import itemgetter
 from pathlib import Path
 
@@ -114,11 +115,17 @@ def _draw(recognizer: Recognizer, result: Recognition, look: Look, picture: Path
 
 
 def _best_moments(recognizer: Recognizer, result: Recognition) -> Look:
-    """A frame of each of the spans with the highest scores; few are held at a time, however long the video is."""
-    found = [(entry, span) for entry in result.classes or () for span in entry.when or ()]
-    drawn = sorted(found, key=lambda pair: pair[1].score, reverse=True)[:SPANS_DRAWN]
+    """A frame of the best span of each class, then of each second best; few are held, however long the video is."""
+    of_classes = [sorted(entry.when or (), key=lambda span: -span.score) for entry in result.classes or ()]
+    in_turns = [
+        (entry, span)
+        for spans in zip_longest(*of_classes)
+        for entry, span in zip(result.classes or (), spans, strict=True)
+        if span is not None
+    ]
     with recognizer.viewer.open(result.path) as video:
-        frames = {_best_frame(recognizer, video, result.frame_indices or [0], entry, span) for entry, span in drawn}
+        looked_at = result.frame_indices or [0]
+        frames = {_best_frame(recognizer, video, looked_at, *pair) for pair in in_turns[:SPANS_DRAWN]}
         return look_at(video, torch.tensor(sorted(frames)))
 
 

@@ -1,6 +1,7 @@
 """The contact sheet: the frames that were looked at, when they stand in the video, and what they say."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,10 @@ def _curve(weights: np.ndarray, width: int, select: str | None) -> Image.Image:
     draw = ImageDraw.Draw(curve)
     draw.text((0, 0), f"What {select or 'the selector'} thinks of each moment", FAINT_INK, font(13))
     floor = curve.height - 4
-    outline = [(place, floor - round(height * (floor - LINE))) for place, height in enumerate(heights.tolist())]
-    draw.polygon([(0, floor), *outline, (width - 1, floor)], fill=CURVE_FILL)
-    draw.line(outline, fill=ACCENT)
+    tops = [floor - round(height * (floor - LINE)) for height in heights.tolist()]
+    for place, (before, top) in enumerate(pairwise([tops[0], *tops])):
+        draw.line((place, top, place, floor), fill=CURVE_FILL)
+        draw.line((place, before, place, top), fill=ACCENT)
     return curve
 
 
@@ -143,7 +145,7 @@ def _spans(best: Sequence[ClassScore], duration: float, width: int) -> Image.Ima
         times = ", ".join(f"{span.start_seconds:.1f}-{span.end_seconds:.1f} s" for span in entry.when or ())
         name = fit(f"{entry.score:.3f}  {entry}", width // 2, 15)
         draw.text((0, top), name, INK, font(15))
-        draw.text((width // 2 + MARGIN, top + 1), fit(times, width // 2 - MARGIN, 13), FAINT_INK, font(13))
+        draw.text((width - 1, top + 1), fit(times, width // 2 - MARGIN, 13), FAINT_INK, font(13), anchor="ra")
         draw.rectangle((0, top + 24, width - 1, top + 29), fill=TRACK)
         for span in entry.when or ():
             left, right = (round(_share(end, duration) * width) for end in (span.start_seconds, span.end_seconds))
