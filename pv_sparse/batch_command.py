@@ -41,6 +41,7 @@ def run(
     weights: str | None,
     top_k: int,
     all_views: bool,
+    select: str | None,
     features: bool,
     engine: str,
     shard_size: int,
@@ -54,14 +55,14 @@ def run(
     chosen = default_device(device)
     means = Means(engine, batch_size, jobs, chosen if engine == "ray" else checked_device(chosen), compiled)
     record = find_weights(weights or DEFAULT_WEIGHTS)
-    viewer = Viewer(record, all_views, threads=1)
+    viewer = Viewer(record, all_views, threads=1, select=select)
     if features:
         with torch.device("meta"):
             check_has_features(build_model(record))
     arguments = [*videos]
     asked = hash_of_arguments(arguments)
     found = kept_videos(Path(output), asked) or find_all_videos(arguments)
-    job = Job(found, record, top_k, all_views, features, precision, shard_size, asked)
+    job = Job(found, record, top_k, all_views, features, precision, shard_size, select, asked)
     with open_folder(Path(output), job) as folder:
         _do(folder, ClipReader(viewer), means)
         return folder.num_failed

@@ -82,10 +82,10 @@ def recognize(
     """
     if output is not None and (sheet or as_json):
         raise click.UsageError("--sheet and --json print single videos: leave them out with --output")
-    if output is not None and (select or confidence is not None):
-        raise click.UsageError("--select and --confidence go with what is printed: leave them out with --output")
-    if when and (output or sheet or all_views or select or confidence is not None):
-        raise click.UsageError("--when looks in its own way: leave out --output, --sheet and what chooses frames")
+    if output is not None and (when or confidence is not None):
+        raise click.UsageError("--confidence and --when look at one video at a time: leave them out with --output")
+    if when and (all_views or select or confidence is not None):
+        raise click.UsageError("--when looks in its own way: leave out --all-views, --select and --confidence")
     if max_segments is not None and confidence is None:
         raise click.UsageError("--max-segments is where looking ends that --confidence did not end: give both")
     if output is None:
@@ -121,6 +121,7 @@ def recognize(
                 weights=weights,
                 top_k=top_k,
                 all_views=all_views,
+                select=select,
                 features=features,
                 engine=engine,
                 shard_size=shard_size,

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor
 
 from pv_sparse.data.segment_plan import FrameSource, Selector
@@ -26,6 +27,7 @@ class Look:
         frame_times_seconds: when each is shown, from the first frame of the video.
         num_frames: of the whole video.
         duration_seconds: of the whole video.
+        frame_weights: (num_frames,) float64, what a selector says that each frame is worth; None where none was asked.
     """
 
     frames: Tensor
@@ -33,6 +35,7 @@ class Look:
     frame_times_seconds: list[float]
     num_frames: int
     duration_seconds: float
+    frame_weights: np.ndarray | None = None
 
 
 class Viewer:
@@ -77,7 +80,8 @@ class Viewer:
     def look(self, path: str | os.PathLike[str]) -> Look:
         """The frames that the weights want to see; `VideoDecodeError` for a file that was cut off."""
         with self.open(path) as video:
-            return look_at(video, self._plan.indices(video))
+            indices, weights = self._plan.indices_and_weights(video)
+            return replace(look_at(video, indices), frame_weights=weights)
 
     def open(self, path: str | os.PathLike[str]) -> SparseVideo:
         """The video, to be closed; `VideoDecodeError` for a file that was cut off."""
@@ -93,7 +97,12 @@ class Viewer:
 
     def segments(self, video: FrameSource, num_segments: int) -> Tensor:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
-        return replace(self._plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
+        return self.segments_and_weights(video, num_segments)[0]
+
+    def segments_and_weights(self, video: SparseVideo, num_segments: int) -> tuple[Tensor, np.ndarray | None]:
+        """`segments`, and `Look.frame_weights`."""
+        indices, weights = replace(self._plan, num_segments=num_segments).indices_and_weights(video)
+        return indices.reshape(num_segments, -1), weights
 
     def clip(self, look: Look) -> Tensor:
         """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""

@@ -5,18 +5,25 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from itertools import zip_longest
 from operator import itemgetter
 from pathlib import Path
 
 import click
+import torch
 from tqdm import tqdm
 
+from pv_sparse.data.video import SparseVideo
 from pv_sparse.data.video_files import find_videos
 from pv_sparse.early_exit import EarlyExit
+from pv_sparse.looking import Look, look_at
 from pv_sparse.models.logits import map_logits
-from pv_sparse.recognition import Recognition, Recognizer, Span, best_classes, default_device
+from pv_sparse.recognition import ClassScore, Recognition, Recognizer, Span, best_classes, default_device
 from pv_sparse.sheet import draw_sheet, sheet_paths
 from pv_sparse.spotting import spot
+
+# Of `--when`: spans of which a sheet shows a frame, and frames of each that it is chosen from.
+SPANS_DRAWN, FRAMES_TRIED = 8, 5
 
 
 def run(
@@ -46,7 +53,7 @@ def run(
     started = time.perf_counter()
     show_bar = len(videos) > 1 and sys.stderr.isatty()
     for video, picture in tqdm(list(zip(videos, pictures, strict=True)), unit="video", disable=not show_bar):
-        result = _recognize(recognizer, video, top_k, when, picture, debug)
+        result = _recognize(recognizer, video, top_k, when, picture, select, debug)
         if result.error is not None:
             failures.append(result)
         if as_json:
@@ -79,25 +86,59 @@ def _find_all(arguments: Iterable[str], recognizer: Recognizer) -> tuple[list[st
 
 
 def _recognize(
-    recognizer: Recognizer, video: str, top_k: int, when: bool, picture: Path | None, debug: bool
+    recognizer: Recognizer, video: str, top_k: int, when: bool, picture: Path | None, select: str | None, debug: bool
 ) -> Recognition:
     try:
         if when:
-            return spot(recognizer, video, top_k)
+            result = spot(recognizer, video, top_k)
+            if picture is not None:
+                _draw(recognizer, result, _best_moments(recognizer, result), picture, select)
+            return result
         look, scores = recognizer.see(video)
         result = recognizer.describe(video, look, scores, top_k)
-        if picture is not None and result.classes is not None:
-            alone = recognizer.scores_of_each_frame(look)
-            best_of_each = [
-                best_classes(map_logits(itemgetter(number), alone), recognizer.weights.categories, 1)[0]
-                for number in range(len(look.frames))
-            ]
-            draw_sheet(Path(video).name, look, best_of_each, result.classes).save(picture)
+        if picture is not None:
+            _draw(recognizer, result, look, picture, select)
         return result
     except Exception as error:
         if debug:
             traceback.print_exc()
         return recognizer.failure(video, error)
+
+
+def _draw(recognizer: Recognizer, result: Recognition, look: Look, picture: Path, select: str | None) -> None:
+    alone = recognizer.scores_of_each_frame(look)
+    best_of_each = [
+        best_classes(map_logits(itemgetter(number), alone), recognizer.weights.categories, 1)[0]
+        for number in range(len(look.frames))
+    ]
+    draw_sheet(Path(result.path).name, look, best_of_each, result.classes or [], select).save(picture)
+
+
+def _best_moments(recognizer: Recognizer, result: Recognition) -> Look:
+    """A frame of the best span of each class, then of each second best; few are held, however long the video is."""
+    of_classes = [sorted(entry.when or (), key=lambda span: -span.score) for entry in result.classes or ()]
+    in_turns = [
+        (entry, span)
+        for spans in zip_longest(*of_classes)
+        for entry, span in zip(result.classes or (), spans, strict=True)
+        if span is not None
+    ]
+    with recognizer.viewer.open(result.path) as video:
+        looked_at = result.frame_indices or [0]
+        frames = {_best_frame(recognizer, video, looked_at, *pair) for pair in in_turns[:SPANS_DRAWN]}
+        return look_at(video, torch.tensor(sorted(frames)))
+
+
+def _best_frame(recognizer: Recognizer, video: SparseVideo, looked_at: list[int], entry: ClassScore, span: Span) -> int:
+    """Of some frames in the span that were looked at, the one that alone speaks most for the class."""
+    times = dict(zip(looked_at, video.frame_times_seconds[looked_at].tolist(), strict=True))
+    middle = (span.start_seconds + span.end_seconds) / 2
+    inside = [number for number, seconds in times.items() if span.start_seconds <= seconds < span.end_seconds]
+    inside = inside or [min(times, key=lambda number: abs(times[number] - middle))]
+    tried = inside[:: -(-len(inside) // FRAMES_TRIED)]
+    alone = recognizer.scores_of_each_frame(look_at(video, torch.tensor(tried)))
+    scores = alone[entry.task or ""] if isinstance(alone, dict) else alone
+    return tried[int(scores[:, entry.index].argmax())]
 
 
 def _print_json(results: Iterable[Recognition]) -> None:

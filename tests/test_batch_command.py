@@ -72,6 +72,21 @@ def test_a_job_and_the_same_command_again(listing, videos, weights, tmp_path):
 
 
 @pytest.mark.slow
+def test_frames_are_chosen_as_of_single_videos(videos, weights, tmp_path):
+    arguments = (*videos[:3], "--weights", weights, "--output", tmp_path / "out", "--select", "motion")
+    recognize(*arguments, "--jobs", 2, code=0)
+    recognizer = Recognizer(weights, select="motion")
+    for row in rows_of(tmp_path / "out"):
+        expected = recognizer(row["path"])
+        assert row["frame_indices"] == expected.frame_indices
+        assert [entry["index"] for entry in row["classes"]] == [entry.index for entry in expected.classes]
+    assert "nothing to do, 3 videos" in recognize(*arguments, code=0)
+    told = recognize(*arguments[:-1], "diverse", code=1)
+    assert "it holds another job (select is motion there, diverse now)" in told
+    assert "it holds another job (select is motion there, None now)" in recognize(*arguments[:-2], code=1)
+
+
+@pytest.mark.slow
 def test_a_job_that_is_interrupted_and_killed_ends_as_one_that_is_not(weights, tmp_path):
     (tmp_path / "videos").mkdir()
     write_index_video(tmp_path / "videos" / "000.mp4", 200, gop=200)  # slow to decode
@@ -171,6 +186,8 @@ def test_videos_that_are_done_may_go(weights, tmp_path):
         (["--weights", "tsn_efficientnet"], "did you mean tsn_efficientnet_lite0.in1k?"),
         (["--weights", "tsn_r50_flow.epic_ek55"], "reads optical flow"),
         (["--device", "tpu"], "device='tpu' cannot be used"),
+        (["--select", "best"], "select='best' is unknown: choose one of even, motion, diverse"),
+        (["--select", "motion", "--all-views"], "select='motion' chooses other frames than all views"),
         (["gone.txt"], "gone.txt: no such file or folder"),
         (["{here}/empty.txt"], "the list names no video"),
     ],

@@ -132,6 +132,7 @@ def test_two_at_once_are_refused(tmp_path, job):
         ({"features": True}, "features is False there, True now"),
         ({"all_views": True}, "all_views is False there, True now"),
         ({"precision": "bfloat16"}, "precision is None there, bfloat16 now"),
+        ({"select": "motion"}, "select is None there, motion now"),
         ({"shard_size": 4}, "shard_size is 3 there, 4 now"),
         ({"videos": ["0.mp4", "1.mp4"]}, "7 videos there, 2 now: a job's list is fixed"),
         ({"videos": [f"{number}.mp4" for number in range(6, -1, -1)]}, "another list of 7 videos, or another order"),
@@ -151,6 +152,16 @@ def test_weights_that_were_trained_on_are_another_job(tmp_path, job, weights):
     own.write_bytes(own.read_bytes()[:-1] + b"\x01")
     with pytest.raises(PvSparseError, match="weights_sha256 is"):
         open_and_close(tmp_path / "out", dataclasses.replace(job, weights=find_weights(str(own))))
+
+
+def test_a_folder_from_before_frames_could_be_chosen_is_the_same_job(tmp_path, job):
+    open_and_close(tmp_path, job)
+    record = json.loads((tmp_path / "job.json").read_text())
+    del record["select"]
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    open_and_close(tmp_path, job)
+    with pytest.raises(PvSparseError, match="select is None there, diverse now"):
+        open_and_close(tmp_path, dataclasses.replace(job, select="diverse"))
 
 
 def test_other_versions_are_the_same_job(tmp_path, job):

@@ -16,6 +16,7 @@ from pv_sparse.batch.ray_engine import _session, run_on_ray
 from pv_sparse.batch.scoring import Scorer
 from pv_sparse.errors import PvSparseError
 from pv_sparse.looking import Viewer
+from pv_sparse.recognition import Recognizer
 from pv_sparse.zoo.loading import find_weights
 
 pytestmark = [
@@ -63,6 +64,18 @@ def test_the_files_are_those_of_the_local_engine(session, videos, weights, featu
         here(folder, reader)
     assert parts_of(tmp_path / "ray") == parts_of(tmp_path / "local")
     assert len(parts_of(tmp_path / "ray")) == 3
+
+
+def test_frames_that_are_chosen_are_those_of_the_local_engine(session, videos, weights, tmp_path):
+    job = Job(videos, weights, shard_size=3, select="diverse")
+    reader = ClipReader(Viewer(weights, select=job.select))
+    with open_folder(tmp_path / "ray", job) as folder:
+        on_ray(folder, reader)
+    with open_folder(tmp_path / "local", job) as folder:
+        here(folder, reader)
+    assert parts_of(tmp_path / "ray") == parts_of(tmp_path / "local")
+    expected = [Recognizer(weights, select="diverse")(path).frame_indices for path in videos[:3]]
+    assert [row["frame_indices"] for row in rows_of(tmp_path / "ray")[:3]] == expected
 
 
 def test_a_worker_that_dies_is_replaced(session, videos, weights, tmp_path):

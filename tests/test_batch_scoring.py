@@ -33,7 +33,7 @@ def weights(tmp_path_factory):
 
 
 def rows_of(job: Job, device: str) -> list[dict]:
-    reader, numbers = ClipReader(Viewer(job.weights, job.all_views)), [*range(len(job.videos))]
+    reader, numbers = ClipReader(Viewer(job.weights, job.all_views, select=job.select)), [*range(len(job.videos))]
     return Scorer(job, device).rows(Chunk(numbers, job.videos), map(reader.read, job.videos))
 
 
@@ -49,6 +49,17 @@ def test_rows_are_what_the_recogniser_says(videos, weights, all_views, device):
         scores = [[entry.pop("score") for entry in classes] for classes in (row["classes"], expected["classes"])]
         assert {name: value for name, value in row.items() if name != "number"} == expected
         assert scores[0] == pytest.approx(scores[1], abs=1e-6 if device == "cpu" else 1e-3)
+
+
+@pytest.mark.parametrize("select", ["motion", "diverse"])
+def test_frames_are_those_that_the_recogniser_chooses(videos, weights, select):
+    recognizer = Recognizer(weights, select=select)
+    for row in rows_of(Job(videos[:3], weights, top_k=1, select=select), "cpu"):
+        expected = recognizer(row["path"], top_k=1)
+        assert row["frame_indices"] == expected.frame_indices
+        assert row["classes"][0]["index"] == expected.classes[0].index
+        assert row["classes"][0]["score"] == pytest.approx(expected.classes[0].score, abs=1e-6)
+    assert row["frame_indices"] != Recognizer(weights)(videos[2]).frame_indices
 
 
 def test_errors_stand_in_their_place(videos, weights):

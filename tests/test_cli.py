@@ -156,8 +156,12 @@ def test_wrong_usage_is_exit_code_2(arguments):
         (["--engine", "ray"], "--engine is for many videos: give --output DIR too"),
         (["--batch-size", "8"], "--batch-size is for many videos: give --output DIR too"),
         (
-            ["--output", "there", "--select", "motion"],
-            "--select and --confidence go with what is printed: leave them out with --output",
+            ["--output", "there", "--confidence", "0.9"],
+            "--confidence and --when look at one video at a time: leave them out with --output",
+        ),
+        (
+            ["--output", "there", "--when"],
+            "--confidence and --when look at one video at a time: leave them out with --output",
         ),
         (["--max-segments", "3"], "--max-segments is where looking ends that --confidence did not end: give both"),
         (["--output", "there", "--json"], "--sheet and --json print single videos: leave them out with --output"),

@@ -28,6 +28,7 @@ class Job:
         features: write features in place of classes.
         precision: of `pv_sparse.optimize`; None runs the model as it is, unless it is compiled.
         shard_size: videos a file.
+        select: where to look, as `Viewer` takes it by name; None is where the weights were published to.
         asked: `hash_of_arguments` of what the list was made from.
     """
 
@@ -38,6 +39,7 @@ class Job:
     features: bool = False
     precision: str | None = None
     shard_size: int = 1000
+    select: str | None = None
     asked: str = ""
 
     @property
@@ -63,6 +65,7 @@ class Job:
             "all_views": self.all_views,
             "precision": self.precision,
             "shard_size": self.shard_size,
+            "select": self.select,
             "asked": self.asked,
             "num_videos": len(self.videos),
             "videos_sha256": _hash_of_list(self.videos),

@@ -9,6 +9,7 @@ import pickle
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any, cast
 
@@ -108,7 +109,7 @@ def run_on_ray(
 def _rows(wave: list[Chunk], reader: ClipReader, job: Job, device: str, compiled: bool) -> Iterator[list[Row]]:
     is_on_gpu = device.startswith("cuda")
     num_actors = max(1, int(_resources().get("GPU", 0)) if is_on_gpu else _num_machines())
-    without_list = Job([], job.weights, job.top_k, job.all_views, job.features, job.precision, job.shard_size)
+    without_list = replace(job, videos=[])
     work = [{"chunk": pickle.dumps(chunk)} for chunk in wave]
     starts = ray.remote(Starts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     rows = (

@@ -72,9 +72,13 @@ class SegmentPlan:
 
     def indices(self, video: FrameSource) -> Tensor:
         """The T frame numbers for this video, (T,) int64; the same on every call."""
+        return self.indices_and_weights(video)[0]
+
+    def indices_and_weights(self, video: FrameSource) -> tuple[Tensor, np.ndarray | None]:
+        """`indices`, and what the selector says of each frame, (num_frames,) float64; None where all are alike."""
         num_segments = self.num_clips * self._segments_in(video.num_frames, video.duration_seconds)
         weights = self.select.weights(video, num_segments) if self.select else None
-        return self.indices_of(video.num_frames, video.packets, video.duration_seconds, weights)
+        return self.indices_of(video.num_frames, video.packets, video.duration_seconds, weights), weights
 
     def indices_of(
         self,
