@@ -93,7 +93,7 @@ def film(plan: Plan, draw_event: DrawEvent, seed: int, is_backwards: bool = Fals
     """
     random = np.random.default_rng(seed)
     paint_event, lead_in, lead_out = draw_event(random), random.uniform(0, 0.25), random.uniform(0.75, 1)
-    noise = random.standard_normal((NOISE_FIELDS, NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32) * NOISE
+    noise = _noise(plan.num_frames, random)
     for frame, (stage, stage_frame) in enumerate(_stages(plan, random)):
         picture = stage.below(stage_frame)
         if plan.begin <= frame < plan.end:
@@ -101,8 +101,8 @@ def film(plan: Plan, draw_event: DrawEvent, seed: int, is_backwards: bool = Fals
             time = 1 - time if is_backwards else time
             paint_event(picture, float(np.clip((time - lead_in) / (lead_out - lead_in), 0, 1)))
         stage.paint_above(picture, stage_frame)
-        picture += _field(noise, random)
-        yield picture.clip(0, 255).astype(np.uint8)
+        picture += next(noise)
+        yield picture.clip(0, 255, out=picture).astype(np.uint8)
 
 
 class Stage:
@@ -179,7 +179,9 @@ def _turned(shape: str, x: float, y: float, radius: float, angle: float) -> Plan
     return np.clip(0.5 - outside, 0, 1)
 
 
-def _field(noise: np.ndarray, random: np.random.Generator) -> Picture:
-    """Noise for one picture: a window of one of the fields."""
-    field, top, left = random.integers((len(noise), NOISE_SIZE - SIZE + 1, NOISE_SIZE - SIZE + 1)).tolist()
-    return noise[field, top : top + SIZE, left : left + SIZE]
+def _noise(num_frames: int, random: np.random.Generator) -> Iterator[Picture]:
+    """For each picture a window of one of the fields."""
+    fields = random.standard_normal((NOISE_FIELDS, NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32) * np.float32(NOISE)
+    places = NOISE_SIZE - SIZE + 1
+    for field, top, left in random.integers((NOISE_FIELDS, places, places), size=(num_frames, 3)).tolist():
+        yield fields[field, top : top + SIZE, left : left + SIZE]
