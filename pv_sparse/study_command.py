@@ -14,7 +14,7 @@ import torch
 from pv_sparse.errors import PvSparseError, one_line
 from pv_sparse.recipes.config import instantiate
 from pv_sparse.recipes.console import exit_code
-from pv_sparse.study.data_making import make_data
+from pv_sparse.study.data_making import make_data, make_other_data
 from pv_sparse.study.experiment_files import check_name, read_experiment
 from pv_sparse.study.experiments import Experiment
 from pv_sparse.study.levels import StudyFile, read_study
@@ -104,6 +104,7 @@ def _measured(study: StudyFile, plan: Plan, options: StudyOptions) -> int:
     failed = 0
     try:
         make_data(plan.trainings.values(), jobs, _tell)
+        make_other_data(plan.other_data(), jobs, _tell)
         with closing(run_plan(plan, out, jobs, options.accelerator, frame)) as rows:  # ends its processes
             for done, (planned, outcome) in enumerate(rows, 1):
                 failed += isinstance(outcome, str)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from omegaconf import DictConfig
@@ -73,7 +73,6 @@ def with_scorer(config: DictConfig, model: nn.Module, weights: Weights, lists: M
     settings = ScorerTraining(**given)
     model = model.eval().to(device_of(config))
     scorer = train_scorer(cast(SegmentNet, model), weights, lists["train"], settings, config.seed, tell)
-    described = {name: getattr(settings, name) for name in SCORER_ARGUMENTS}
     selector = Saliency(scorer, num_looks=settings.num_looks)
     judged = lists.get("test") or lists["val"]
     loading = {"batch_size": settings.batch_size, "num_workers": config.data.num_workers}
@@ -82,7 +81,12 @@ def with_scorer(config: DictConfig, model: nn.Module, weights: Weights, lists: M
     measured = {"dataset": str(config.data.root), "protocol": f"one view, {SALIENCY}", "by": "us"}
     metrics = (*weights.metrics, {**measured, name: round(100 * chosen, 2)})
     figures = {name: even, f"{name}_{SALIENCY}": chosen}
-    return Scored(replace(weights, scorer=described, metrics=metrics), scorer, figures)
+    return Scored(replace(weights, scorer=described(settings), metrics=metrics), scorer, figures)
+
+
+def described(settings: ScorerTraining) -> dict[str, Any]:
+    """`Weights.scorer`."""
+    return {name: getattr(settings, name) for name in SCORER_ARGUMENTS}
 
 
 def first_figure(

@@ -1,11 +1,12 @@
 """The data that a plan needs, made before anything is trained, in several processes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pv_sparse.data.flow import use_one_thread
 from pv_sparse.parallel import for_each
 from pv_sparse.recipes.building import read_lists
+from pv_sparse.recipes.config import compose
 from pv_sparse.study.flow_folders import GENERATED, FlowTask, flow_tasks
 from pv_sparse.study.making import make
 from pv_sparse.study.training_runs import TrainingRun
@@ -38,6 +39,23 @@ def make_data(trainings: Iterable[TrainingRun], jobs: int, tell: Callable[[str],
         make(data, root, jobs, int(config.data.seed), counts, frames=not flow, progress=progress)
         if flow:
             _make_flow(data, root, counts, int(config.data.seed), jobs, progress)
+
+
+def make_other_data(
+    overrides: Iterable[Sequence[str]], jobs: int, tell: Callable[[str], None], step: int = 50
+) -> None:
+    """As `make_data`, for generated data sets that are tested on, and not trained on: videos alone.
+
+    Args:
+        overrides: of `pv-sparse train`, that compose each.
+        jobs, tell, step: as of `make_data`.
+    """
+    for own in overrides:
+        data = compose("train", own).config.data
+        name = own[0].removeprefix("data=")
+        counts = {split: int(data[split].num_videos) for split in SPLITS}
+        tell(f"data {name}: {' + '.join(map(str, counts.values()))} videos")
+        make(name, Path(data.root), jobs, int(data.seed), counts, progress=_told(name, tell, step))
 
 
 def _by_data(trainings: Iterable[TrainingRun]) -> dict[tuple[str, bool], list[TrainingRun]]:

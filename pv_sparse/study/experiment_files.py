@@ -30,14 +30,16 @@ def read_experiment(name: str) -> Experiment:
 def parse_experiment(name: str, node: Mapping[str, Any]) -> Experiment:
     """An experiment of the node `study`, as plain values; `PvSparseError` as of `read_experiment`."""
     where = f"experiment {name}, study"
-    check_keys(node, ("title", "question", "data", "models", "variants", *LEVELS), where)
+    check_keys(node, ("title", "question", "data", "trained_on", "models", "variants", *LEVELS), where)
     lacking = [key for key in ("title", "question", "data", "models", "variants") if not node.get(key)]
     if lacking:
         raise PvSparseError(f"{where}.{lacking[0]} must be given")
     models = {key: _model(own or {}, f"{where}.models.{key}") for key, own in node["models"].items()}
     variants = tuple(made for own in node["variants"] for made in _variants(own, where))
     levels = {level: _selections(node[level], f"{where}.{level}") for level in LEVELS if node.get(level)}
-    experiment = Experiment(name, node["title"], node["question"], tuple(node["data"]), models, variants, levels)
+    trained_on = dict(node.get("trained_on") or {})
+    data = tuple(node["data"])
+    experiment = Experiment(name, node["title"], node["question"], data, models, variants, levels, trained_on)
     _check(experiment, where)
     return experiment
 
@@ -99,6 +101,8 @@ def _selections(node: Any, where: str) -> tuple[Selection, ...]:
 
 def _check(experiment: Experiment, where: str) -> None:
     models, names = [*experiment.models], [variant.name for variant in experiment.variants]
+    for data in experiment.trained_on:
+        check_name(data, experiment.data, f"{where}.trained_on")
     for variant in experiment.variants:
         for model in variant.models:
             check_name(model, models, f"{where}.variants {variant.name}, models")

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from pv_sparse.data.rules import get_rule
+from pv_sparse.data.selectors import SALIENCY, SELECTORS
 
 LEVELS = ("quick", "default", "full")
 ORDERS = ("ordered", "shuffled", "reversed")
@@ -21,6 +22,8 @@ class FrameChoice:
         order: of the segments: `ordered`, `shuffled` (another permutation for each video, seeded) or `reversed`.
         rule, num_segments, snap, decode_budget: of `SegmentClipSampler`; None keeps what the model was trained for.
         files: read the video files, where a data set also has their frames as arrays.
+        select: a selector of `SELECTORS`, or `saliency`: a scorer is trained for it, on the training videos of the data
+            set of the test.
     """
 
     order: str = "ordered"
@@ -29,16 +32,19 @@ class FrameChoice:
     snap: str | None = None
     decode_budget: int | None = None
     files: bool = False
+    select: str | None = None
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise ValueError(f"order={self.order!r} is unknown: choose one of {', '.join(ORDERS)}")
         if self.rule is not None:
             get_rule(self.rule)
+        if self.select not in (None, SALIENCY, *SELECTORS):
+            raise ValueError(f"select={self.select!r} is unknown: choose one of {', '.join([*SELECTORS, SALIENCY])}")
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The arguments of `SegmentClipSampler` that it changes."""
+        """The arguments of `SegmentClipSampler` that it changes, but for the selector."""
         given = {name: getattr(self, name) for name in ("rule", "num_segments", "snap", "decode_budget")}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -105,9 +111,10 @@ class Experiment:
     Attributes:
         name: of its file in `configs/experiment/`.
         title, question: for people.
-        data: names of data sets.
+        data: names of data sets, to test on.
         models: by name.
         variants: their names are unique for each model.
+        trained_on: by data set, another one that models are trained on; where it is not named, they are on itself.
         levels: by level, what it takes; all where it is not named.
     """
 
@@ -118,6 +125,7 @@ class Experiment:
     models: Mapping[str, StudyModel]
     variants: tuple[Variant, ...]
     levels: Mapping[str, tuple[Selection, ...]] = field(default_factory=dict)
+    trained_on: Mapping[str, str] = field(default_factory=dict)
 
     def combinations(self, level: str = "full") -> list[Combination]:
         """What a level measures, in the order of the file."""

@@ -20,13 +20,21 @@ WALKING = "walking"
 
 @dataclass(frozen=True)
 class Test:
-    """A trained model, and how it is tested."""
+    """A trained model, and how it is tested.
+
+    Attributes:
+        training: key of the run.
+        choice: which frames, in which order.
+        key: of the test.
+        data: overrides that compose the data set of the test; () is the one that the model was trained on.
+    """
 
     __test__ = False  # pytest takes it for one of its own
 
     training: str
     choice: FrameChoice
     key: str
+    data: Names = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,11 @@ class Plan:
                 tests.setdefault(test.training, {})[test.key] = test
         by_cost = sorted(tests, key=lambda key: -self.trainings[key].expected_cost)
         return {key: list(tests[key].values()) for key in by_cost}
+
+
+    def other_data(self) -> list[Names]:
+        """Overrides of the data sets that no model is trained on, each once."""
+        return list(dict.fromkeys(test.data for row in self.rows for test in row.tests if test.data))
 
 
 class Planner:
@@ -127,11 +140,19 @@ class Planner:
             yield PlannedRow(cell, seed, tuple(tests), model.by if model.fuse else None)
 
     def _test(self, experiment: Experiment, combination: Combination, model: StudyModel, seed: int) -> Test:
-        training = self._training(experiment.name, combination, model, seed)
+        data = experiment.trained_on.get(combination.data, combination.data)
+        training = self._training(experiment.name, combination._replace(data=data), model, seed)
         choice = combination.variant.test
         if model.flow:
             choice = replace(choice, files=False)  # flow is in folders anyway
-        return Test(training, choice, key_of_test(training, choice, self.accelerator))
+        data = self._other_data(experiment, combination.data)
+        return Test(training, choice, key_of_test(training, choice, self.accelerator, data), data)
+
+    def _other_data(self, experiment: Experiment, data: str) -> Names:
+        if data not in experiment.trained_on:
+            return ()
+        root = f"data.root={self.data_folder / data}"
+        return (f"data={data}", root, *self.data_overrides.get(data, ()), *self.level.data.get(data, ()))
 
     def _training(self, experiment: str, combination: Combination, model: StudyModel, seed: int) -> str:
         """Its key."""

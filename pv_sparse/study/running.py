@@ -122,7 +122,7 @@ def _test(task: Task, test: Test, done: Done) -> None:
     known = read_tested(folder, test.key)
     if known is None:
         try:
-            known, scores = run_test(task.folder, task.run.config, test.choice, task.accelerator)
+            known, scores = run_test(task.folder, task.run.config, test.choice, task.accelerator, test.data)
         except Exception as error:
             done.failed[test.key] = one_line(error)
             return

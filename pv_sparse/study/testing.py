@@ -16,11 +16,14 @@ from torch import Tensor
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.clip_sampling import SegmentClipSampler
 from pv_sparse.data.dataset import SparseVideoDataset
+from pv_sparse.data.segment_plan import Selector
+from pv_sparse.data.selectors import SALIENCY, get_selector
 from pv_sparse.recipes.building import read_lists
-from pv_sparse.recipes.config import plain
+from pv_sparse.recipes.config import compose, plain
 from pv_sparse.recipes.inputs import ClipInput
 from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores
-from pv_sparse.study.experiments import FrameChoice
+from pv_sparse.study.experiments import FrameChoice, Names
+from pv_sparse.study.scorers import trained_selector
 from pv_sparse.study.training_runs import MODEL_FILE, digest
 from pv_sparse.whole_files import whole_file
 from pv_sparse.zoo.loading import load_model
@@ -38,9 +41,11 @@ class Figures:
     num_videos: int
 
 
-def key_of_test(training_key: str, choice: FrameChoice, accelerator: str) -> str:
-    """The name of the files of a test."""
-    return digest({"training": training_key, "accelerator": accelerator, **asdict(choice)})
+def key_of_test(training_key: str, choice: FrameChoice, accelerator: str, data: Names = ()) -> str:
+    """The name of the files of a test; `data` are overrides of a data set that is not the one of the training."""
+    told = {name: value for name, value in asdict(choice).items() if name != "select" or value is not None}
+    neutral = [override for override in data if not override.startswith("data.root=")]
+    return digest({"training": training_key, "accelerator": accelerator, **told, **({"data": neutral} if data else {})})
 
 
 def read_tested(folder: Path, key: str) -> Figures | None:
@@ -60,14 +65,17 @@ def write_tested(folder: Path, key: str, tested: Figures, scores: Scores, about:
         file.write(json.dumps({"tested": asdict(tested), **about}, indent=1).encode())
 
 
-def run_test(trained: Path, config: DictConfig, choice: FrameChoice, accelerator: str) -> tuple[Figures, Scores]:
-    """Show the model of a folder the validation videos of its configuration.
+def run_test(
+    trained: Path, config: DictConfig, choice: FrameChoice, accelerator: str, data: Names = ()
+) -> tuple[Figures, Scores]:
+    """Show the model of a folder the validation videos of its configuration, or of another data set.
 
     Args:
         trained: folder of a run.
         config: of the run.
         choice: which frames, in which order.
         accelerator: `cpu` or `gpu`.
+        data: overrides that compose the other data set.
 
     Returns:
         The figures, and the scores: their paths are `split/class/name`, the same for videos, arrays and flow.
@@ -78,8 +86,10 @@ def run_test(trained: Path, config: DictConfig, choice: FrameChoice, accelerator
     """
     device = torch.device("cuda" if accelerator == "gpu" else "cpu")
     model = load_model(trained / MODEL_FILE, device=device)
-    videos = _videos(config, choice)
-    dataset = _dataset(model, config, choice, videos)
+    lists = _lists(config, choice, data)
+    videos = lists["val"]
+    selector = _selector(trained, choice, lists["train"], data)
+    dataset = _dataset(model, config, choice, videos, selector)
     logits, decode_seconds, model_seconds = _answers(model, dataset, choice.order, device)
     labels = np.array([info["label"] for _, info in videos.samples])
     top1 = float((logits.argmax(dim=1).numpy() == labels).mean())
@@ -113,18 +123,28 @@ def _permutation(num_segments: int, number: int) -> Tensor:
     return torch.randperm(num_segments, generator=torch.Generator().manual_seed(number))
 
 
-def _videos(config: DictConfig, choice: FrameChoice) -> VideoList:
+def _lists(config: DictConfig, choice: FrameChoice, data: Names) -> dict[str, VideoList]:
     config = copy.deepcopy(config)
+    if data:
+        config.data = compose("train", data).config.data
     if "frames" in config.data:
         config.data.frames = not choice.files
-    return read_lists(config)["val"]
+    return read_lists(config)
 
 
-def _dataset(model: Any, config: DictConfig, choice: FrameChoice, videos: VideoList) -> SparseVideoDataset:
+def _selector(trained: Path, choice: FrameChoice, videos: VideoList, data: Names) -> Selector | None:
+    if choice.select == SALIENCY:
+        return trained_selector(trained, videos, data)
+    return None if choice.select is None else get_selector(choice.select)
+
+
+def _dataset(
+    model: Any, config: DictConfig, choice: FrameChoice, videos: VideoList, selector: Selector | None
+) -> SparseVideoDataset:
     clips = ClipInput.for_model(model, config.model.get("backbone", "resnet50"), plain(config.input))
     return SparseVideoDataset(
         videos,
-        SegmentClipSampler(**{**clips.sampling(training=False), **choice.sampling}),
+        SegmentClipSampler(**{**clips.sampling(training=False), **choice.sampling}, select=selector),
         clips.transform(training=False),
         on_error="raise",
         dtype="uint8",
