@@ -1,12 +1,14 @@
-"""Recognition that stops when it is sure: frames come coarse to fine, and what the 2-D network made of them is kept.
+"""Recognition that stops when it is sure: frames come in rounds, and what the 2-D network made of them is kept.
 
-After the middle frame, the quarters, the eighths and so on, the head is asked; it stops at the first answer whose score
-is high enough. Of TSN, frames agree, however few they are. A head that was made for a number of segments (TRN, ECO) is
-shown, in each of its places, the nearest frame that is known, and may stop when half of its places have their own.
-As Teerapittayanon et al., "BranchyNet", ICPR 2016, leave a network early; here a video is left early.
+After the middle frame, the quarters, the eighths and so on, or after the frames that a selector holds for the best, the
+head is asked; it stops at the first answer whose score is high enough. Of TSN, frames agree, however few they are. A
+head that was made for a number of segments (TRN, ECO) is shown, in each of its places, the nearest frame that is known,
+and may stop when half of its places have their own.
+As Teerapittayanon et al., "BranchyNet", ICPR 2016, leave a network early; here a video is left early. Scores say how
+sure a network is after its temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +29,7 @@ class EarlyExit:
 
     Args:
         confidence: in (0, 1]: the score of the best class at which it stops; of several tasks, that of the least sure.
+            Where the weights have an `exit_temperature`, it counts after that, and is the share of right answers.
         max_segments: at most so many segments are looked at.
 
     Raises:
@@ -56,6 +59,23 @@ def coarse_to_fine(num_segments: int) -> list[list[int]]:
         rounds += [sorted(places)] if places else []
         named |= places
         parts *= 2
+    return rounds
+
+
+def best_first(worth: Sequence[float]) -> list[list[int]]:
+    """Segment numbers in rounds of 1, 1, 2, 4, ...: those that are worth most first, of equal ones the earlier.
+
+    (0.1, 0.4, 0.1, 0.3): [1], [3], [0, 2].
+
+    Args:
+        worth: of each segment.
+    """
+    order = sorted(range(len(worth)), key=lambda number: (-worth[number], number))
+    rounds = [order[:1]] if order else []
+    named = 1
+    while named < len(order):
+        rounds.append(order[named : 2 * named])
+        named *= 2
     return rounds
 
 
@@ -89,7 +109,21 @@ def check_can_exit(model: nn.Module, viewer: Viewer) -> None:
         raise ValueError("all views of the published test are shown at once: leave out confidence, or all views")
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Round:
+    """What is known after a round.
+
+    Attributes:
+        looks: one for each segment that was looked at, in order of time.
+        logits: (num_classes,) float32, on the CPU, or a dict of them by task: what the frames so far say together.
+        may_stop: whether enough is known to believe it.
+    """
+
+    looks: list[Look]
+    logits: Logits
+    may_stop: bool
+
+
 def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule: EarlyExit) -> tuple[Look, Logits]:
     """What was seen, in order of time, and the scores (num_classes,) of it, or a dict of them by task.
 
@@ -102,15 +136,41 @@ def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule:
     Raises:
         VideoDecodeError: a frame that cannot be decoded.
     """
-    segments = viewer.segments(video, rule.max_segments)  # (S, L)
-    seen: Seen = {}
-    scores: Logits = {}
-    for numbers in coarse_to_fine(rule.max_segments):
-        seen |= _seen(model, viewer, video, segments, numbers)
-        scores = _scores(model, seen, rule.max_segments)
-        if _may_stop(model, len(seen)) and _certainty(scores) >= rule.confidence:
+    temperature = viewer.weights.exit_temperature or 1.0
+    for last in look_in_rounds(model, viewer, video, rule.max_segments):
+        if last.may_stop and certainty(last.logits, temperature) >= rule.confidence:
             break
-    return _joined([seen[number][0] for number in sorted(seen)]), scores
+    return Look.joined(last.looks), to_scores(last.logits)
+
+
+@torch.inference_mode()
+def look_in_rounds(model: SegmentNet, viewer: Viewer, video: SparseVideo, max_segments: int) -> Iterator[Round]:
+    """Look, round after round, for as long as the caller asks; arguments as of `look_until_sure`."""
+    segments, worth = viewer.segments_and_worth(video, max_segments)  # (S, L)
+    seen: Seen = {}
+    for numbers in rounds_of(max_segments, worth):
+        seen |= _seen(model, viewer, video, segments, numbers)
+        looks = [seen[number][0] for number in sorted(seen)]
+        yield Round(looks, _logits(model, seen, max_segments), _may_stop(model, len(seen)))
+
+
+def rounds_of(num_segments: int, worth: Sequence[float] | None) -> list[list[int]]:
+    """Best first; where nothing is known of what segments are worth, or all are alike, coarse to fine."""
+    if worth is None or min(worth) == max(worth):
+        return coarse_to_fine(num_segments)
+    return best_first(worth)
+
+
+def certainty(logits: Logits, temperature: float = 1.0) -> float:
+    """The score of the best class, in [0, 1]; of several tasks, that of the least sure.
+
+    Args:
+        logits: (num_classes,), or a dict of them by task.
+        temperature: above 0, what logits are divided by.
+    """
+    scores = to_scores(map_logits(lambda own: own / temperature, logits))
+    of_tasks = list(scores.values()) if isinstance(scores, dict) else [scores]
+    return min(float(own.max()) for own in of_tasks)
 
 
 def _seen(model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, numbers: Sequence[int]) -> Seen:
@@ -119,12 +179,12 @@ def _seen(model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tenso
     maps = [own[0] for own in model.maps(clip)]  # each (S, C', H', W')
     length = segments.shape[1]
     return {
-        number: (_part(look, slice(i * length, (i + 1) * length)), [own[i] for own in maps])
+        number: (look.part(slice(i * length, (i + 1) * length)), [own[i] for own in maps])
         for i, number in enumerate(numbers)
     }
 
 
-def _scores(model: SegmentNet, seen: Seen, num_segments: int) -> Logits:
+def _logits(model: SegmentNet, seen: Seen, num_segments: int) -> Logits:
     shown = known = sorted(seen)
     if model.num_segments is not None:
         shown = [known[i] for i in nearest_known(known, num_segments, model.num_segments)]
@@ -132,33 +192,8 @@ def _scores(model: SegmentNet, seen: Seen, num_segments: int) -> Logits:
     logits = model.head(*[torch.stack(own)[None] for own in maps])
     if model.activation is not None:
         logits = map_logits(model.activation, logits)
-    return map_logits(lambda own: own[0].cpu(), to_scores(logits))
+    return map_logits(lambda own: own[0].float().cpu(), logits)
 
 
 def _may_stop(model: SegmentNet, num_seen: int) -> bool:
     return model.num_segments is None or 2 * num_seen >= model.num_segments
-
-
-def _certainty(scores: Logits) -> float:
-    of_tasks = list(scores.values()) if isinstance(scores, dict) else [scores]
-    return min(float(own.max()) for own in of_tasks)
-
-
-def _part(look: Look, frames: slice) -> Look:
-    return Look(
-        look.frames[frames],
-        look.frame_indices[frames],
-        look.frame_times_seconds[frames],
-        look.num_frames,
-        look.duration_seconds,
-    )
-
-
-def _joined(looks: Sequence[Look]) -> Look:
-    return Look(
-        torch.cat([look.frames for look in looks]),
-        [number for look in looks for number in look.frame_indices],
-        [seconds for look in looks for seconds in look.frame_times_seconds],
-        looks[0].num_frames,
-        looks[0].duration_seconds,
-    )

@@ -1,8 +1,11 @@
 """What weights want to see of a video file: its frames, sampled and decoded, and the clip made of them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
+import torch
 from torch import Tensor
 
 from pv_sparse.data.segment_plan import Selector
@@ -31,6 +34,25 @@ class Look:
     frame_times_seconds: list[float]
     num_frames: int
     duration_seconds: float
+
+    def part(self, frames: slice) -> Self:
+        """Only these of the T frames."""
+        return replace(
+            self,
+            frames=self.frames[frames],
+            frame_indices=self.frame_indices[frames],
+            frame_times_seconds=self.frame_times_seconds[frames],
+        )
+
+    @classmethod
+    def joined(cls, looks: Sequence[Self]) -> Self:
+        """One look of the frames of several at the same video, at least one, in the order given."""
+        return replace(
+            looks[0],
+            frames=torch.cat([look.frames for look in looks]),
+            frame_indices=[number for look in looks for number in look.frame_indices],
+            frame_times_seconds=[seconds for look in looks for seconds in look.frame_times_seconds],
+        )
 
 
 class Viewer:
@@ -88,7 +110,15 @@ class Viewer:
 
     def segments(self, video: SparseVideo, num_segments: int) -> Tensor:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
-        return replace(self._plan, num_segments=num_segments).indices(video).reshape(num_segments, -1)
+        return self.segments_and_worth(video, num_segments)[0]
+
+    def segments_and_worth(self, video: SparseVideo, num_segments: int) -> tuple[Tensor, list[float] | None]:
+        """The same, and what each segment's best frame is worth to the selector; None where it does not say."""
+        plan = replace(self._plan, num_segments=num_segments)
+        weights = plan.select.weights(video, num_segments) if plan.select else None
+        indices = plan.indices_of(video.num_frames, video.packets, video.duration_seconds, weights)
+        segments = indices.reshape(num_segments, -1)
+        return segments, None if weights is None else weights[segments.numpy()].max(axis=1).tolist()
 
     def clip(self, look: Look) -> Tensor:
         """The model's input (C, num_views * T, H, W), normalised float32, view after view; frames are scaled once."""
