@@ -147,11 +147,13 @@ def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule:
 def look_in_rounds(model: SegmentNet, viewer: Viewer, video: SparseVideo, max_segments: int) -> Iterator[Round]:
     """Look, round after round, for as long as the caller asks; arguments as of `look_until_sure`."""
     segments, worth = viewer.segments_and_worth(video, max_segments)  # (S, L)
-    seen: Seen = {}
-    for numbers in rounds_of(max_segments, worth):
-        seen |= _seen(model, viewer, video, segments, numbers)
-        looks = [seen[number][0] for number in sorted(seen)]
-        yield Round(looks, _logits(model, seen, max_segments), _may_stop(model, len(seen)))
+    yield from _rounds(model, viewer, video, segments, rounds_of(max_segments, worth))
+
+
+@torch.inference_mode()
+def look_at_once(model: SegmentNet, viewer: Viewer, video: SparseVideo, num_segments: int) -> Iterator[Round]:
+    """All segments in one round, to compare with; a head that was made for another number is shown the nearest."""
+    yield from _rounds(model, viewer, video, viewer.segments(video, num_segments), [list(range(num_segments))])
 
 
 def rounds_of(num_segments: int, worth: Sequence[float] | None) -> list[list[int]]:
@@ -171,6 +173,16 @@ def certainty(logits: Logits, temperature: float = 1.0) -> float:
     scores = to_scores(map_logits(lambda own: own / temperature, logits))
     of_tasks = list(scores.values()) if isinstance(scores, dict) else [scores]
     return min(float(own.max()) for own in of_tasks)
+
+
+def _rounds(
+    model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, rounds: Sequence[Sequence[int]]
+) -> Iterator[Round]:
+    seen: Seen = {}
+    for numbers in rounds:
+        seen |= _seen(model, viewer, video, segments, numbers)
+        looks = [seen[number][0] for number in sorted(seen)]
+        yield Round(looks, _logits(model, seen, len(segments)), _may_stop(model, len(seen)))
 
 
 def _seen(model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, numbers: Sequence[int]) -> Seen:
