@@ -2,8 +2,8 @@
 
 After the middle frame, the quarters, the eighths and so on, or after the frames that a selector holds for the best, the
 head is asked; it stops at the first answer whose score is high enough. Of TSN, frames agree, however few they are. A
-head that was made for a number of segments (TRN, ECO) is shown, in each of its places, the nearest frame that is known,
-and may stop when half of its places have their own.
+head that was made for a number of segments (TRN, ECO) is shown, in each of its places, the nearest frame that is known;
+its first round is half as many as it has places.
 As Teerapittayanon et al., "BranchyNet", ICPR 2016, leave a network early; here a video is left early. Scores say how
 sure a network is after its temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
@@ -46,33 +46,40 @@ class EarlyExit:
             raise ValueError(f"max_segments={self.max_segments} is not allowed: it must be at least 1")
 
 
-def coarse_to_fine(num_segments: int) -> list[list[int]]:
+def coarse_to_fine(num_segments: int, first: int = 1) -> list[list[int]]:
     """Segment numbers in rounds: the middle one, then those at the quarters, the eighths, until all are named.
 
-    8: [4], [2, 6], [1, 3, 5, 7], [0].
+    One that is left over alone is looked at with those before it. 8: [4], [2, 6], [0, 1, 3, 5, 7].
+
+    Args:
+        num_segments: at least 1.
+        first: the first round is as many as this, the middles of so many parts. 8, of 4: [1, 3, 5, 7], [0, 2, 4, 6].
     """
     rounds: list[list[int]] = []
     named: set[int] = set()
-    parts = 2
+    parts = 2 * first
     while len(named) < num_segments:
         places = {odd * num_segments // parts for odd in range(1, parts, 2)} - named
         rounds += [sorted(places)] if places else []
         named |= places
         parts *= 2
+    if len(rounds) > 2 and len(rounds[-1]) == 1:
+        return [*rounds[:-2], sorted(rounds[-2] + rounds[-1])]
     return rounds
 
 
-def best_first(worth: Sequence[float]) -> list[list[int]]:
+def best_first(worth: Sequence[float], first: int = 1) -> list[list[int]]:
     """Segment numbers in rounds of 1, 1, 2, 4, ...: those that are worth most first, of equal ones the earlier.
 
     (0.1, 0.4, 0.1, 0.3): [1], [3], [0, 2].
 
     Args:
         worth: of each segment.
+        first: the first two rounds are as many as this, each.
     """
     order = sorted(range(len(worth)), key=lambda number: (-worth[number], number))
-    rounds = [order[:1]] if order else []
-    named = 1
+    rounds = [order[:first]] if order else []
+    named = first
     while named < len(order):
         rounds.append(order[named : 2 * named])
         named *= 2
@@ -116,12 +123,10 @@ class Round:
     Attributes:
         looks: one for each segment that was looked at, in order of time.
         logits: (num_classes,) float32, on the CPU, or a dict of them by task: what the frames so far say together.
-        may_stop: whether enough is known to believe it.
     """
 
     looks: list[Look]
     logits: Logits
-    may_stop: bool
 
 
 def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule: EarlyExit) -> tuple[Look, Logits]:
@@ -138,7 +143,7 @@ def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule:
     """
     temperature = viewer.weights.exit_temperature or 1.0
     for last in look_in_rounds(model, viewer, video, rule.max_segments):
-        if last.may_stop and certainty(last.logits, temperature) >= rule.confidence:
+        if certainty(last.logits, temperature) >= rule.confidence:
             break
     return Look.joined(last.looks), to_scores(last.logits)
 
@@ -147,7 +152,7 @@ def look_until_sure(model: SegmentNet, viewer: Viewer, video: SparseVideo, rule:
 def look_in_rounds(model: SegmentNet, viewer: Viewer, video: SparseVideo, max_segments: int) -> Iterator[Round]:
     """Look, round after round, for as long as the caller asks; arguments as of `look_until_sure`."""
     segments, worth = viewer.segments_and_worth(video, max_segments)  # (S, L)
-    yield from _rounds(model, viewer, video, segments, rounds_of(max_segments, worth))
+    yield from _rounds(model, viewer, video, segments, rounds_of(max_segments, worth, _least(model)))
 
 
 @torch.inference_mode()
@@ -156,11 +161,11 @@ def look_at_once(model: SegmentNet, viewer: Viewer, video: SparseVideo, num_segm
     yield from _rounds(model, viewer, video, viewer.segments(video, num_segments), [list(range(num_segments))])
 
 
-def rounds_of(num_segments: int, worth: Sequence[float] | None) -> list[list[int]]:
+def rounds_of(num_segments: int, worth: Sequence[float] | None, first: int = 1) -> list[list[int]]:
     """Best first; where nothing is known of what segments are worth, or all are alike, coarse to fine."""
     if worth is None or min(worth) == max(worth):
-        return coarse_to_fine(num_segments)
-    return best_first(worth)
+        return coarse_to_fine(num_segments, first)
+    return best_first(worth, first)
 
 
 def certainty(logits: Logits, temperature: float = 1.0) -> float:
@@ -182,7 +187,7 @@ def _rounds(
     for numbers in rounds:
         seen |= _seen(model, viewer, video, segments, numbers)
         looks = [seen[number][0] for number in sorted(seen)]
-        yield Round(looks, _logits(model, seen, len(segments)), _may_stop(model, len(seen)))
+        yield Round(looks, _logits(model, seen, len(segments)))
 
 
 def _seen(model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, numbers: Sequence[int]) -> Seen:
@@ -207,5 +212,6 @@ def _logits(model: SegmentNet, seen: Seen, num_segments: int) -> Logits:
     return map_logits(lambda own: own[0].float().cpu(), logits)
 
 
-def _may_stop(model: SegmentNet, num_seen: int) -> bool:
-    return model.num_segments is None or 2 * num_seen >= model.num_segments
+def _least(model: SegmentNet) -> int:
+    """Segments without which an answer is not believed. They come at once: each round has its price."""
+    return 1 if model.num_segments is None else (model.num_segments + 1) // 2

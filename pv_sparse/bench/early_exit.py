@@ -1,4 +1,4 @@
-"""What early exit does to labelled videos: every round is run once, and beside it looks at fixed numbers of segments."""
+"""What early exit does to labelled videos: every round is run once, and beside it looks at fixed numbers of frames."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,11 @@ class Answer:
         num_segments: that were looked at.
         cpu_seconds: that it took from the opening of the file on, decoding and network together.
         logits: (num_classes,) float32, on the CPU.
-        may_stop: whether early exit would believe it.
     """
 
     num_segments: int
     cpu_seconds: float
     logits: Tensor
-    may_stop: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def labelled_for(weights: Weights, videos: VideoList, root: str) -> list[tuple[s
             f"{root}: the folder {unknown[0]!r} is none of the {len(names)} classes of {weights.name} "
             f"({', '.join(names[:3])}, ...): name each folder as its class, or give the weights of these videos"
         )
-    return [(path, names.index(videos.classes[info["label"]])) for path, info in videos.samples]  # type: ignore[index]
+    return [(path, names.index(videos.classes[info["label"]])) for path, info in videos.samples]
 
 
 def fixed_counts(max_segments: int) -> list[int]:
@@ -121,7 +119,7 @@ def _answers(
     begun = _now(clock)
     with recognizer.viewer.open(path) as video:
         for known in look(model, recognizer.viewer, video, num_segments):
-            yield Answer(len(known.looks), _now(clock) - begun, cast(Tensor, known.logits), known.may_stop)
+            yield Answer(len(known.looks), _now(clock) - begun, cast(Tensor, known.logits))
 
 
 def _now(clock: Clock) -> float:
