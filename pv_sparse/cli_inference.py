@@ -277,7 +277,8 @@ def bench(
     With --early-exit: at what accuracy and cost recognize --confidence stops. Half of the videos of --data fit a
     temperature, after which a score is the share of right answers; the other half are measured.
     """
-    from pv_sparse.bench_command import BenchOptions, run
+    from pv_sparse.bench.options import BenchOptions
+    from pv_sparse.bench_command import run
 
     options = BenchOptions(
         video=video,

@@ -55,8 +55,8 @@ class EarlyExitReport:
             *([f"and {len(self.failed) - FAILURES_TOLD} more"] if len(self.failed) > FAILURES_TOLD else []),
             f"{self.max_segments} segments at most, {order}{own}",
             str(self.calibration),
-            f"CPU ms of one of these {self.calibration.num_held}, opening, decoding and network together: mean, median, "
-            f"quartiles; last, the mean to that of {self.max_segments} segments at once",
+            f"CPU ms of one of these {self.calibration.num_held}, opening, decoding and network together: mean, "
+            f"median, quartiles; last, the mean to that of {self.max_segments} segments at once",
             "",
             *trades_table(self.rows),
         ]
