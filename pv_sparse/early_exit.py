@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pv_sparse.data.kept_frames import KeptFrames
 from pv_sparse.data.video import SparseVideo
 from pv_sparse.looking import Look, Viewer, look_at
 from pv_sparse.models.logits import Logits, map_logits, to_scores
@@ -184,17 +185,19 @@ def _rounds(
     model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, rounds: Sequence[Sequence[int]]
 ) -> Iterator[Round]:
     seen: Seen = {}
+    kept = KeptFrames(video, segments.flatten().tolist())
     for numbers in rounds:
-        seen |= _seen(model, viewer, video, segments, numbers)
+        indices = segments[list(numbers)].flatten()
+        look = look_at(video, indices, kept.frames_at(indices.tolist()))
+        seen |= _seen(model, viewer, look, numbers)
         looks = [seen[number][0] for number in sorted(seen)]
         yield Round(looks, _logits(model, seen, len(segments)))
 
 
-def _seen(model: SegmentNet, viewer: Viewer, video: SparseVideo, segments: Tensor, numbers: Sequence[int]) -> Seen:
-    look = look_at(video, segments[list(numbers)].flatten())
+def _seen(model: SegmentNet, viewer: Viewer, look: Look, numbers: Sequence[int]) -> Seen:
     clip = viewer.clip(look)[None].to(next(model.parameters()).device)
     maps = [own[0] for own in model.maps(clip)]  # each (S, C', H', W')
-    length = segments.shape[1]
+    length = len(look.frames) // len(numbers)
     return {
         number: (look.part(slice(i * length, (i + 1) * length)), [own[i] for own in maps])
         for i, number in enumerate(numbers)

@@ -129,10 +129,10 @@ class Viewer:
         return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
 
 
-def look_at(video: SparseVideo, indices: Tensor) -> Look:
-    """The frames with these numbers (T,)."""
+def look_at(video: SparseVideo, indices: Tensor, frames: Tensor | None = None) -> Look:
+    """The frames with these numbers (T,); `frames` where they are here already."""
     return Look(
-        frames=video.frames_at(indices),
+        frames=video.frames_at(indices) if frames is None else frames,
         frame_indices=indices.tolist(),
         frame_times_seconds=video.frame_times_seconds[indices].tolist(),
         num_frames=video.num_frames,

@@ -81,7 +81,7 @@ def watch(
     max_segments: int,
     tell: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[Watched], dict[str, str]]:
-    """Every video in turn: round after round, then each fixed number of segments; the first once before, uncounted.
+    """Every video in turn: round after round, and each fixed number of segments; the first once before, uncounted.
 
     Args:
         recognizer: whose model can stop early (`check_can_exit`).
@@ -96,7 +96,7 @@ def watch(
     for number, (path, label) in enumerate([*videos[:1], *videos]):
         tell(f"video {number} of {len(videos)}")
         try:
-            watched = _watched(recognizer, path, label, max_segments)
+            watched = _watched(recognizer, path, label, max_segments, turn=number // 2)
         except (PvSparseError, OSError) as error:
             failed[path] = one_line(error)
         else:
@@ -104,11 +104,18 @@ def watch(
     return found, failed
 
 
-def _watched(recognizer: Recognizer, path: str, label: int, max_segments: int) -> Watched:
-    rounds = tuple(_answers(recognizer, path, max_segments, look_in_rounds))
-    counts = fixed_counts(max_segments)
-    fixed = {count: answer for count in counts for answer in _answers(recognizer, path, count, look_at_once)}
-    return Watched(path, label, rounds, fixed)
+def _watched(recognizer: Recognizer, path: str, label: int, max_segments: int, turn: int) -> Watched:
+    """What is first with a video finds it in no cache: each way of looking has its turn to be that."""
+    ways: list[int | None] = [None, *fixed_counts(max_segments)]
+    first = turn % len(ways)
+    found: dict[int | None, tuple[Answer, ...]] = {}
+    for count in ways[first:] + ways[:first]:
+        if count is None:
+            found[None] = tuple(_answers(recognizer, path, max_segments, look_in_rounds))
+        else:
+            found[count] = tuple(_answers(recognizer, path, count, look_at_once))
+    rounds = found.pop(None)
+    return Watched(path, label, rounds, {count: found[count][0] for count in fixed_counts(max_segments)})
 
 
 def _answers(
