@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,23 @@ import click
 import torch
 
 from pv_sparse.bench.clip import write_clip
+from pv_sparse.bench.early_exit_report import measure_early_exit
 from pv_sparse.bench.machine import Machine, machine
 from pv_sparse.bench.memory import enough_memory, peak_notes
+from pv_sparse.bench.options import BenchOptions, check_together
 from pv_sparse.bench.paper import BUDGET_SECONDS, geometric_mean, measure_paper, paper_networks, paper_table
 from pv_sparse.bench.published import NOTES
 from pv_sparse.bench.rows import Row, measure_weights, rows_table
 from pv_sparse.bench.timing import LEAST_ROUNDS
 from pv_sparse.data.video import SparseVideo
+from pv_sparse.early_exit import EarlyExit
 from pv_sparse.inference import Optimization
 from pv_sparse.looking import Viewer
 from pv_sparse.recognition import DEFAULT_WEIGHTS, Recognizer, checked_device, default_device
 from pv_sparse.zoo import files
-from pv_sparse.zoo.loading import find_weights
+from pv_sparse.zoo.loading import find_weights, load_model
+from pv_sparse.zoo.saving import save_model
+from pv_sparse.zoo.scorers import load_scorer
 from pv_sparse.zoo.weights import Weights
 
 MADE = "made for this"
@@ -34,43 +39,23 @@ FEWER_ROUNDS = (
 )
 
 
-@dataclass(frozen=True)
-class BenchOptions:
-    """What the command was told.
-
-    Attributes:
-        video: a file to decode; None makes one.
-        batch_size: videos that the model is shown at a time.
-        rounds: measured runs of each thing.
-        threads: of torch; None is its own choice. Decoding has FFmpeg's.
-        device: where the model runs; None is cuda where torch sees a GPU, else cpu.
-        precision, compiled: of `pv_sparse.optimize`, whose model is measured beside the plain one; None is float32.
-    """
-
-    video: str | None = None
-    batch_size: int = 1
-    rounds: int = 20
-    threads: int | None = None
-    device: str | None = None
-    precision: str | None = None
-    compiled: bool = False
-
-
 def run(weights: Sequence[str], options: BenchOptions, paper: bool, as_json: bool) -> None:
-    """Measure and print: weights on a video, or with `paper` the networks of ECO's paper.
+    """Measure and print: weights on a video, or early exit on many, or with `paper` the networks of ECO's paper.
 
     Raises:
-        ValueError: a device or a precision that cannot be used, a batch that does not fit into its memory, or `paper`
-            with weights or a video.
+        ValueError: a device or a precision that cannot be used, a batch that does not fit into its memory, or options
+            that do not go together.
         PvSparseError: a compilation without a compiler.
         VideoDecodeError: a video that cannot be read.
         WeightsError: weights that are unknown, cannot be had, or read optical flow.
     """
+    check_together(weights, options, paper)
     device = checked_device(default_device(options.device))
     with torch_threads(options.threads), enough_memory(options.batch_size, device):
         if paper:
-            _check_alone(weights, options)
             result, lines = _paper(options, device)
+        elif options.early_exit:
+            result, lines = _early_exit(weights[0] if weights else DEFAULT_WEIGHTS, options, device)
         else:
             result, lines = _weights(weights or (DEFAULT_WEIGHTS,), options, device)
     click.echo(json.dumps(result, indent=1) if as_json else "\n".join(lines))
@@ -87,10 +72,25 @@ def torch_threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_alone(weights: Sequence[str], options: BenchOptions) -> None:
-    if weights or options.video:
-        given = " ".join([*weights, *([f"--video {options.video}"] if options.video else [])])
-        raise ValueError(f"--paper measures the networks of ECO's paper alone: leave out {given}")
+def _early_exit(name: str, options: BenchOptions, device: str) -> tuple[dict[str, Any], list[str]]:
+    weights = _found(name)
+    report = measure_early_exit(
+        weights,
+        str(options.data),
+        device,
+        max_segments=EarlyExit.max_segments if options.max_segments is None else options.max_segments,
+        select=options.select,
+        precision=options.precision,
+        compiled=options.compiled,
+        tell=teller(),
+    )
+    here, lines = machine(), report.lines()
+    if options.save is not None:
+        fitted = replace(weights, exit_temperature=report.calibration.temperature)
+        save_model(load_model(weights), options.save, fitted, load_scorer(weights) if weights.scorer else None)
+        lines += ["", f"{options.save} has the weights, and the temperature in their record"]
+    own = {"device": device, "precision": options.precision, "compiled": options.compiled, "saved": options.save}
+    return {"machine": asdict(here), **own, **report.as_dict()}, [*here.lines(), f"On {device}", *lines]
 
 
 def _paper(options: BenchOptions, device: str) -> tuple[dict[str, Any], list[str]]:

@@ -246,6 +246,11 @@ def export(weights: str, output: str, segments: int | None, size: int | None) ->
 @click.option("--rounds", type=click.IntRange(min=3), default=20, show_default=True, help="Measured runs of each.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of torch. Default: its own choice.")
 @click.option("--paper", is_flag=True, help="The table of ECO's paper, on this machine.")
+@click.option("--early-exit", is_flag=True, help="Accuracy against cost where looking stops when it is sure.")
+@click.option("--data", metavar="DIR", help="With --early-exit: a folder of videos for each class of the weights.")
+@click.option("--max-segments", type=int, metavar="N", help="With --early-exit: look at so many. Default: 16.")
+@click.option("--select", metavar="NAME", help="With --early-exit: best frames first, by motion, or diverse.")
+@click.option("--save", metavar="OUT.safetensors", help="With --early-exit: the weights, calibrated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 @device_option
 @precision_option
@@ -258,13 +263,23 @@ def bench(
     rounds: int,
     threads: int | None,
     paper: bool,
+    early_exit: bool,
+    data: str | None,
+    max_segments: int | None,
+    select: str | None,
+    save: str | None,
     as_json: bool,
     device: str | None,
     precision: str | None,
     compiled: bool,
 ) -> None:
-    """Measure decoding, the model, and both together on this machine: videos a second, and latencies p50 and p99."""
-    from pv_sparse.bench_command import BenchOptions, run
+    """Measure decoding, the model, and both together on this machine: videos a second, and latencies p50 and p99.
+
+    With --early-exit: at what accuracy and cost recognize --confidence stops. Half of the videos of --data fit a
+    temperature, after which a score is the share of right answers; the other half are measured.
+    """
+    from pv_sparse.bench.options import BenchOptions
+    from pv_sparse.bench_command import run
 
     options = BenchOptions(
         video=video,
@@ -274,5 +289,10 @@ def bench(
         device=device,
         precision=precision,
         compiled=compiled,
+        early_exit=early_exit,
+        data=data,
+        max_segments=max_segments,
+        select=select,
+        save=save,
     )
     run(weights, options, paper, as_json)

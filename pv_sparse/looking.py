@@ -1,9 +1,12 @@
 """What weights want to see of a video file: its frames, sampled and decoded, and the clip made of them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pv_sparse.data.segment_plan import FrameSource, Selector
@@ -36,6 +39,25 @@ class Look:
     num_frames: int
     duration_seconds: float
     frame_weights: np.ndarray | None = None
+
+    def part(self, frames: slice) -> Self:
+        """Only these of the T frames."""
+        return replace(
+            self,
+            frames=self.frames[frames],
+            frame_indices=self.frame_indices[frames],
+            frame_times_seconds=self.frame_times_seconds[frames],
+        )
+
+    @classmethod
+    def joined(cls, looks: Sequence[Self]) -> Self:
+        """One look of the frames of several at the same video, at least one, in the order given."""
+        return replace(
+            looks[0],
+            frames=torch.cat([look.frames for look in looks]),
+            frame_indices=[number for look in looks for number in look.frame_indices],
+            frame_times_seconds=[seconds for look in looks for seconds in look.frame_times_seconds],
+        )
 
 
 class Viewer:
@@ -99,7 +121,7 @@ class Viewer:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
         return self.segments_and_weights(video, num_segments)[0]
 
-    def segments_and_weights(self, video: SparseVideo, num_segments: int) -> tuple[Tensor, np.ndarray | None]:
+    def segments_and_weights(self, video: FrameSource, num_segments: int) -> tuple[Tensor, np.ndarray | None]:
         """`segments`, and `Look.frame_weights`."""
         indices, weights = replace(self._plan, num_segments=num_segments).indices_and_weights(video)
         return indices.reshape(num_segments, -1), weights
@@ -113,10 +135,10 @@ class Viewer:
         return self._centre(look.frames.transpose(0, 1)).transpose(0, 1)
 
 
-def look_at(video: FrameSource, indices: Tensor) -> Look:
-    """The frames with these numbers (T,)."""
+def look_at(video: FrameSource, indices: Tensor, frames: Tensor | None = None) -> Look:
+    """The frames with these numbers (T,); `frames` where they are here already."""
     return Look(
-        frames=video.frames_at(indices),
+        frames=video.frames_at(indices) if frames is None else frames,
         frame_indices=indices.tolist(),
         frame_times_seconds=video.frame_times_seconds[indices].tolist(),
         num_frames=video.num_frames,

@@ -6,6 +6,7 @@ Torch and the host are imported where they are used, so that listing the zoo is 
 import copy
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -58,6 +59,8 @@ class Weights:
         description: one line for people.
         notes: what a user has to know besides.
         unsupported: why there is no model of ours for the file; empty where there is.
+        exit_temperature: above 0; what logits are divided by where recognition asks whether it is sure, fitted on
+            held-out videos by `pv-sparse bench --early-exit`; None where nobody did, and they stay as they are.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Weights:
     description: str = ""
     notes: str = ""
     unsupported: str = ""
+    exit_temperature: float | None = None
 
     @property
     def architecture(self) -> str:
@@ -189,6 +193,7 @@ class Weights:
             category_order="",
             dataset="",
             description="",
+            exit_temperature=None,
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -202,6 +207,7 @@ class Weights:
     def from_record(cls, name: str, record: Mapping[str, Any]) -> "Weights":
         """The reverse of `as_record`; `WeightsError` for what is no record."""
         values = dict(record)
+        _check_temperature(name, values.get("exit_temperature"))
         try:
             values["categories"] = _tuples(values["categories"])
             values["metrics"] = tuple(values.get("metrics", ()))
@@ -267,6 +273,14 @@ def _read_categories(names: str | Mapping[str, str]) -> Categories:
 def category_list(name: str) -> tuple[str, ...]:
     """The classes of `model_zoo/categories/<name>.txt`, in the order of their numbers."""
     return tuple((resource_dir("model_zoo") / "categories" / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def _check_temperature(name: str, given: Any) -> None:
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if given is not None and not (is_number and 0 < given < math.inf):
+        raise WeightsError(
+            f"{name}: its record has exit_temperature={given!r}: it must be a number above 0, or be left out"
+        )
 
 
 def _tuples(categories: Any) -> Categories:
