@@ -57,9 +57,27 @@ def _cells() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
         yield ("study_ensemble", "order20", f"eco_lite_{number}", ORDERED), top1, 0.8
     yield ("study_ensemble", "order20", "eco_ensemble", ORDERED), 0.985, 3.2
     yield ("study_ensemble", "order20", "trn_multi_scale", ORDERED), 0.952, 0.8
+    yield from _selection()
     for model, (on_order, on_appearance) in MODALITIES.items():
         yield ("study_modalities", "order20", model, ORDERED), on_order, 0.8
         yield ("study_modalities", "appearance20", model, ORDERED), on_appearance, 0.8
+
+
+def _selection() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
+    for number, even in ((4, 0.2), (8, 0.3), (16, 0.45), (32, 0.6)):
+        cell = ("study_selection", "untrimmed_appearance", "tsn_avg")
+        yield (*cell, f"even {number}"), even, 2.0 * number
+        for selector, gain in (("motion", 0.05), ("diverse", -0.02), ("saliency", 0.5)):
+            if number <= 16:
+                yield (*cell, f"{selector} {number}"), min(even + gain, 0.95), 6.0 + 2.0 * number
+    for data, model, even, gain in (
+        ("untrimmed_order", "trn_multi_scale", 0.3, 0.4),
+        ("appearance20", "tsn_avg", 0.98, 0.001),
+        ("order20", "trn_multi_scale", 0.98, -0.002),
+    ):
+        yield ("study_selection", data, model, "even 8"), even, 16.0
+        for selector in ("motion", "diverse", "saliency"):
+            yield ("study_selection", data, model, f"{selector} 8"), even + gain * (selector == "saliency"), 22.0
 
 
 def _segments() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:

@@ -41,9 +41,7 @@ def make_data(trainings: Iterable[TrainingRun], jobs: int, tell: Callable[[str],
             _make_flow(data, root, counts, int(config.data.seed), jobs, progress)
 
 
-def make_other_data(
-    overrides: Iterable[Sequence[str]], jobs: int, tell: Callable[[str], None], step: int = 50
-) -> None:
+def make_other_data(overrides: Iterable[Sequence[str]], jobs: int, tell: Callable[[str], None], step: int = 50) -> None:
     """As `make_data`, for generated data sets that are tested on, and not trained on: videos alone.
 
     Args:

@@ -40,6 +40,8 @@ def parse_experiment(name: str, node: Mapping[str, Any]) -> Experiment:
     trained_on = dict(node.get("trained_on") or {})
     data = tuple(node["data"])
     experiment = Experiment(name, node["title"], node["question"], data, models, variants, levels, trained_on)
+    for tested in trained_on:
+        check_name(tested, data, f"{where}.trained_on")
     _check(experiment, where)
     return experiment
 
@@ -101,8 +103,6 @@ def _selections(node: Any, where: str) -> tuple[Selection, ...]:
 
 def _check(experiment: Experiment, where: str) -> None:
     models, names = [*experiment.models], [variant.name for variant in experiment.variants]
-    for data in experiment.trained_on:
-        check_name(data, experiment.data, f"{where}.trained_on")
     for variant in experiment.variants:
         for model in variant.models:
             check_name(model, models, f"{where}.variants {variant.name}, models")

@@ -18,6 +18,12 @@ from pv_sparse.study.findings_input import (
     segments_saturate,
 )
 from pv_sparse.study.findings_record import Evidence, Finding, MissingRowsError
+from pv_sparse.study.findings_selection import (
+    chosen_frames_do_no_harm,
+    chosen_frames_find_the_event,
+    few_chosen_frames_are_as_good_as_many,
+    selectors_without_training,
+)
 from pv_sparse.study.findings_time import (
     heads_are_close_on_appearance,
     recurrent_heads,
@@ -62,6 +68,12 @@ RULES: dict[str, tuple[Callable[[Evidence], Finding], ...]] = {
         flow_knows_less_of_looks,
         fusion_beats_rgb(ORDER),
         fusion_beats_rgb(APPEARANCE),
+    ),
+    "study_selection": (
+        chosen_frames_find_the_event,
+        few_chosen_frames_are_as_good_as_many,
+        selectors_without_training,
+        chosen_frames_do_no_harm,
     ),
 }
 

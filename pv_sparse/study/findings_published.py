@@ -7,11 +7,14 @@ this, and the report says so.
 from dataclasses import dataclass
 
 TSN, TSN_TPAMI, TRN, ECO = "TSN, ECCV 2016", "TSN, TPAMI 2018", "TRN, ECCV 2018", "ECO, ECCV 2018"
+SCSAMPLER = "SCSampler, ICCV 2019"
 REFERENCES = {
     TSN: "Wang et al., Temporal Segment Networks: Towards Good Practices for Deep Action Recognition, ECCV 2016",
     TSN_TPAMI: "Wang et al., Temporal Segment Networks for Action Recognition in Videos, TPAMI 2018",
     TRN: "Zhou et al., Temporal Relational Reasoning in Videos, ECCV 2018",
     ECO: "Zolfaghari et al., ECO: Efficient Convolutional Network for Online Video Understanding, ECCV 2018",
+    SCSAMPLER: "Korbar et al., SCSampler: Sampling Salient Clips from Video for Efficient Action Recognition, "
+    "ICCV 2019",
 }
 MMACTION2 = "mmaction2 1.x"
 LISTING = "as listed by paperswithcode"
@@ -80,4 +83,9 @@ TWO_STREAM = (
 MOTION = (
     Published("UCF101, split 1, BNInception: RGB 86.4, flow 87.7", "mmaction 0.1, model zoo"),
     Published("UCF101: 91.0 with RGB differences in place of flow, at 340 frames a second", TSN_TPAMI),
+)
+SALIENT_CLIPS = Published(
+    "Sports-1M: clips chosen by a light scorer are better by 7 points than all clips, at a fifteenth of the cost",
+    SCSAMPLER,
+    checked=False,
 )

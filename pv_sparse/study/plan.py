@@ -74,7 +74,6 @@ class Plan:
         by_cost = sorted(tests, key=lambda key: -self.trainings[key].expected_cost)
         return {key: list(tests[key].values()) for key in by_cost}
 
-
     def other_data(self) -> list[Names]:
         """Overrides of the data sets that no model is trained on, each once."""
         return list(dict.fromkeys(test.data for row in self.rows for test in row.tests if test.data))
@@ -140,8 +139,8 @@ class Planner:
             yield PlannedRow(cell, seed, tuple(tests), model.by if model.fuse else None)
 
     def _test(self, experiment: Experiment, combination: Combination, model: StudyModel, seed: int) -> Test:
-        data = experiment.trained_on.get(combination.data, combination.data)
-        training = self._training(experiment.name, combination._replace(data=data), model, seed)
+        trained_on = experiment.trained_on.get(combination.data, combination.data)
+        training = self._training(experiment.name, combination._replace(data=trained_on), model, seed)
         choice = combination.variant.test
         if model.flow:
             choice = replace(choice, files=False)  # flow is in folders anyway

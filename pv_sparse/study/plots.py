@@ -100,12 +100,21 @@ def plot_lines(panel: Panel, name: str, xlabel: str) -> str:
         return _svg(figure, name)
 
 
-def plot_costs(panels: Sequence[Panel], name: str) -> str:
-    """Accuracies with error bars over the CPU time of decoding: svg.
+def plot_costs(
+    panels: Sequence[Panel],
+    name: str,
+    cost: str = "decode_ms",
+    xlabel: str = "CPU ms to decode a video",
+    line: str = "",
+) -> str:
+    """Accuracies with error bars over what a video costs: svg.
 
     Args:
         panels: two in a row.
         name: as of `plot_dots`.
+        cost: a field of `Measured`.
+        xlabel: what it is.
+        line: that joins the marks of a series, as matplotlib names it; empty for none.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -115,10 +124,10 @@ def plot_costs(panels: Sequence[Panel], name: str) -> str:
         every = figure.subplots(rows, columns, sharex=True, squeeze=False).flat
         for place, (axes, panel) in enumerate(zip(every, panels, strict=False)):
             for label, cells in panel.series.items():
-                places = [cell.decode_ms for cell in cells.values()]
-                _draw_series(axes, labels.index(label), label, places, list(cells.values()), "")
+                places = [getattr(cell, cost) for cell in cells.values()]
+                _draw_series(axes, labels.index(label), label, places, list(cells.values()), line)
             is_lowest, is_first = place >= len(panels) - columns, place % columns == 0
-            _finish_accuracy_over(axes, panel, "CPU ms to decode a video" if is_lowest else "")
+            _finish_accuracy_over(axes, panel, xlabel if is_lowest else "")
             axes.set(xlim=(0, None), ylim=_range(panel), ylabel="top-1" if is_first else "")
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         _legend(figure, every[0], columns=3)

@@ -164,8 +164,9 @@ def _how_to_read(has_seeds: bool) -> str:
         f"{would_differ}. Where it is less, the report says that it cannot tell. Aims, and what is called close, are "
         "held against the accuracies as they are.",
         "CPU milliseconds are those of the whole test on one thread, divided by its videos: opening, decoding, "
-        "transform and network; decoding means all before the network. The experiment on sampling reads the video "
-        "files; the others read frames, or optical flow, that were made of them before.",
+        "transform and network; decoding means all before the network, what a selector looks at too. The experiments "
+        "on sampling and selection read the video files; the others read frames, or optical flow, that were made of "
+        "them before.",
         f"Published figures are accuracies of much larger networks on real data: the direction is what compares. Those "
         f"marked as {NOT_CHECKED} come from memory of the papers.",
     )

@@ -1,11 +1,17 @@
 """What the report calls data sets, models and experiments that `results.json` names in short."""
 
 ORDER, APPEARANCE, WALKING = "order20", "appearance20", "walking"
+UNTRIMMED_ORDER, UNTRIMMED_APPEARANCE = "untrimmed_order", "untrimmed_appearance"
+UNTRIMMED = (UNTRIMMED_APPEARANCE, UNTRIMMED_ORDER)
+# Where one frame tells the class.
+BY_LOOKS = (APPEARANCE, UNTRIMMED_APPEARANCE)
 
 DATA = {
     ORDER: "order",
     APPEARANCE: "appearance",
     WALKING: "walking",
+    UNTRIMMED_APPEARANCE: "long appearance",
+    UNTRIMMED_ORDER: "long order",
 }
 DATA_TEXTS = {
     ORDER: "Generated. The class is what happens: ten events and their twins, which show the same frames backwards. "
@@ -14,6 +20,10 @@ DATA_TEXTS = {
     "colours, whichever way it moves.",
     WALKING: "Real. People who walk left or right, each clip also backwards with the other label; the tracks of the "
     "test are not those of the training.",
+    UNTRIMMED_APPEARANCE: "Generated, one to four minutes. For 3 to 10 % of the time there is to be seen what tells "
+    "the classes of appearance; the rest is grey shapes in other scenes. Models are those that were trained on "
+    "appearance.",
+    UNTRIMMED_ORDER: "The same with the events of order, and models that were trained on order.",
 }
 MODELS = {
     "tsn_avg": "TSN average",

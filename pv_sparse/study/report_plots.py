@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pv_sparse.study.findings_input import segments_of
+from pv_sparse.study.findings_selection import choice_of
 from pv_sparse.study.findings_time import CEILING
 from pv_sparse.study.plots import Panel, plot_costs, plot_dots, plot_lines
 from pv_sparse.study.report_cells import Measured, have_deviations
-from pv_sparse.study.report_names import APPEARANCE, data_name, model_name
+from pv_sparse.study.report_names import BY_LOOKS, data_name, model_name
 from pv_sparse.study.results import Cell
 
 Cells = Mapping[Cell, Measured]
@@ -85,6 +86,18 @@ def _costs(experiment: str, cells: Cells) -> Plot:
     return Plot(plot_costs(panels, experiment), _alt(panels, "a mark a choice of frames"))
 
 
+def _curves(experiment: str, cells: Cells) -> Plot:
+    """A panel a model and data set, a line a selector, over what all of it costs."""
+    panels = []
+    for model, data in dict.fromkeys((cell.model, cell.data) for cell in cells):
+        own = {cell: m for cell, m in cells.items() if (cell.model, cell.data) == (model, data)}
+        ascending = dict(sorted(own.items(), key=lambda entry: choice_of(entry[0].variant)[1]))
+        series = _series(ascending, lambda cell: choice_of(cell.variant)[0], _variant)
+        panels.append(Panel(f"{model_name(model)}, {data_name(data)}", series, _ceiling(own)))
+    svg = plot_costs(panels, experiment, "cpu_ms", "CPU ms of a video", "-")
+    return Plot(svg, _alt(panels, "a line a selector, over the CPU time of a video"))
+
+
 PLOTS: dict[str, Callable[[str, Cells], Plot]] = {
     "study_fusion": _dots_by_data,
     "study_time_order": _dots_by_variant,
@@ -93,6 +106,7 @@ PLOTS: dict[str, Callable[[str, Cells], Plot]] = {
     "study_grid": _dots_by_variant,
     "study_ensemble": _dots_by_data,
     "study_modalities": _dots_by_data,
+    "study_selection": _curves,
 }
 
 
@@ -115,7 +129,7 @@ def _by_data(cells: Cells) -> dict[str, Cells]:
 
 def _ceiling(cells: Cells) -> float | None:
     """Of those who do not know the order of the frames; there is none where looks decide."""
-    return None if all(cell.data == APPEARANCE for cell in cells) else CEILING
+    return None if all(cell.data in BY_LOOKS for cell in cells) else CEILING
 
 
 def _alt(panels: list[Panel], what: str) -> str:

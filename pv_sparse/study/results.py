@@ -37,7 +37,7 @@ class Row:
 
     Attributes:
         experiment: name of a file `configs/experiment/study_*.yaml`, without the suffix.
-        data: `order20`, `appearance20` or `walking`.
+        data: `order20`, `appearance20`, `walking`, `untrimmed_order` or `untrimmed_appearance`.
         model, variant: names of the experiment's configuration.
         seed: of first weights and draws; the data are the same for all seeds.
         top1: share of the test videos whose class had the highest score, 0 to 1.
