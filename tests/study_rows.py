@@ -76,8 +76,8 @@ def _selection() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
         ("order20", "trn_multi_scale", 0.98, -0.002),
     ):
         yield ("study_selection", data, model, "even 8"), even, 16.0
-        for selector in ("motion", "diverse", "saliency"):
-            yield ("study_selection", data, model, f"{selector} 8"), even + gain * (selector == "saliency"), 22.0
+        for selector, share in (("motion", 0.1), ("diverse", 0.06), ("saliency", 1.0)):
+            yield ("study_selection", data, model, f"{selector} 8"), even + share * gain, 22.0
 
 
 def _segments() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:

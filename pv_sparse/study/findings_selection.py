@@ -63,7 +63,7 @@ def few_chosen_frames_are_as_good_as_many(selection: Evidence) -> Finding:
         selection.experiment,
         f"{FEW} chosen frames are as good as {MANY} even ones, and cost less",
         (published.SALIENT_CLIPS,),
-        f"{'; '.join(told)}. " + aim(all(reached), f"within a point, for at most half of it"),
+        f"{'; '.join(told)}. " + aim(all(reached), "within a point, for at most half of it"),
         all(reached),
     )
 
