@@ -1,7 +1,6 @@
 """Clips spliced into distracting footage: they lie where the list says, and a recogniser's own word is the truth."""
 
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from pv_sparse import SparseVideo
 from pv_sparse.data.encoding import write_video
 from pv_sparse.study import spliced, spliced_truth
 from pv_sparse.study.spliced import RATE, plan_of, splice, write_excerpt
-from pv_sparse.study.spliced_truth import Truth, figures_of, truth_of
+from pv_sparse.study.spliced_truth import figures_of, truth_of
 from pv_sparse.zoo.loading import find_weights
 
 COLOURS = {"red": (200, 20, 20), "blue": (20, 20, 200)}
@@ -124,29 +123,37 @@ def test_what_cannot_be_spliced_is_told(files, tmp_path):
 # Truth
 
 
-def test_the_truth_is_the_best_class_that_footage_does_not_show(files, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(spliced_truth, "SET_ASIDE", 1)
-    said = {"wall": [9, 0, 0, 0], "road": [8, 1, 0, 0], "red": [5, 1, 4, 0], "blue": [3, 1, 0, 2]}
-    monkeypatch.setattr(
-        spliced_truth, "_scores", lambda weights, path, most=None: torch.tensor(said[path.stem]).float()
-    )
+def test_the_truth_is_what_is_said_of_the_clips_alone(files, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(spliced_truth, "OF_FOOTAGE", 2)
+    said = {"wall": [9, 3, 0, 0], "road": [8, 1, 0, 0], "red": [0, 1, 4, 0], "blue": [0, 1, 0, 2]}
+    monkeypatch.setattr(spliced_truth, "_scores", lambda _, path, most=None: torch.tensor(said[path.stem]).float())
     with small():
-        truth = truth_of(weights, *files, tmp_path)
-    assert truth == Truth(classes=(2, 3), set_aside=(0,))
-    said["blue"] = said["red"]
-    with pytest.raises(ValueError, match=r"two clips are of one class \(red 2, blue 2\)"):
-        truth_of(weights, *files, tmp_path)
+        assert truth_of(weights, *files, tmp_path) == (2, 3)
+        said["blue"] = said["red"]
+        with pytest.raises(ValueError, match=r"blue.mp4 and .*red.mp4 are both of class 2: leave one of them out"):
+            truth_of(weights, *files, tmp_path)
+        said["blue"] = said["road"]
+        with pytest.raises(ValueError, match=r"blue.mp4 and .*road.mp4 are both of class 0"):
+            truth_of(weights, *files, tmp_path)
+
+
+def test_the_truth_is_of_all_frames(files, weights, tmp_path):
+    """Of one colour all frames look alike, so any one of them says the same."""
+    with small():
+        clip = write_excerpt(files[0][0], tmp_path)
+    every, one = (spliced_truth._scores(weights, clip, most) for most in (None, 1))
+    assert every.shape == (7,)
+    assert torch.allclose(every, one, atol=0.1)
 
 
 def test_figures_count_what_is_right(made, weights):
     _, videos = made
-    truth = Truth(classes=(2, 3), set_aside=(0, 1, 4, 5, 6))
-    figures = figures_of(videos, truth, weights, 30)
+    figures = figures_of(videos, (2, 3), weights, 30)
     assert (figures.select, figures.num_segments) == ("even", 30)
     assert figures.in_clip == pytest.approx(0.2, abs=0.05)
-    assert figures.first in (0, 0.25, 0.5, 0.75, 1)
     assert 0 <= figures.top5 <= 1
     assert figures.cpu_seconds > 0
-    # With no other class left, a clip of each two is right.
-    only = figures_of(videos, replace(truth, set_aside=(0, 1, 3, 4, 5, 6)), weights, 2, "motion")
-    assert (only.select, only.first) == ("motion", 0.5)
+    # Whatever is said of a video, one order of two classes makes it right, and the other wrong.
+    swapped = figures_of(videos, (3, 2), weights, 30)
+    assert figures.first + swapped.first == 1
+    assert figures_of(videos, (2, 3), weights, 2, "motion").select == "motion"

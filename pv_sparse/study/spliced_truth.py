@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from pv_sparse.data.annotations import VideoList
@@ -15,23 +14,10 @@ from pv_sparse.recognition import Recognizer
 from pv_sparse.study.spliced import write_excerpt
 from pv_sparse.zoo.weights import Weights
 
-# The classes of distracting footage that do not count: so many of each file.
-SET_ASIDE = 10
+# The best classes of distracting footage, which no clip may have: so many of each file.
+OF_FOOTAGE = 10
 # Frames that distracting footage is judged by, at most.
 FOOTAGE_FRAMES = 64
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is right, by the recogniser itself.
-
-    Attributes:
-        classes: of each clip, the best class of all its frames together, but for those set aside.
-        set_aside: class numbers, those of the footage.
-    """
-
-    classes: tuple[int, ...]
-    set_aside: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class SplicedFigures:
     Attributes:
         select: the selector's name, or `even`.
         num_segments: frames that were looked at.
-        first: share of the videos whose best class, but for those set aside, is that of the clip.
+        first: share of the videos in which, of the classes of all clips, that of the own clip is the best.
         top5: share of the videos with the class of the clip among the best five of all classes.
         in_clip: share of the frames looked at that lie in the clip.
         cpu_seconds: of all videos: opening, choosing, decoding, network.
@@ -55,54 +41,57 @@ class SplicedFigures:
     cpu_seconds: float
 
 
-def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path], folder: Path) -> Truth:
-    """What the recogniser says of clips and of footage alone, encoded as they are in spliced videos.
+def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path], folder: Path) -> tuple[int, ...]:
+    """What the recogniser itself says of each clip alone, encoded as it is in spliced videos: its best class.
 
-    Footage has classes of its own, and fills nine tenths of a video: they would be right of most frames, and still
-    wrong. The ten best classes of each distractor are therefore set aside, for the clips and for the videos alike.
+    Footage fills nine tenths of a video, and its own classes are the best of nearly every one. So only the classes of
+    the clips are compared: which of these things is in the video? None of them may be a class of the footage.
 
     Args:
         weights: of a model that averages over segments (TSN).
         clips, distractors: as of `splice`.
         folder: of the files of the clips and the footage alone.
 
+    Returns:
+        The class number of each clip, from all its frames together.
+
     Raises:
-        ValueError: two clips of one class, of which a video does not tell which it holds.
+        ValueError: two clips of one class, or a clip of one of the ten best classes of a distractor.
     """
-    set_aside = set[int]()
+    classes = tuple(int(_scores(weights, write_excerpt(clip, folder / "clips")).argmax()) for clip in clips)
+    taken = dict[int, Path]()
     for distractor in distractors:
         alone = write_excerpt(distractor, folder / "footage", seconds=float("inf"))
-        set_aside.update(_scores(weights, alone, FOOTAGE_FRAMES).topk(SET_ASIDE).indices.tolist())
-    aside = tuple(sorted(set_aside))
-    scores = [_scores(weights, write_excerpt(clip, folder / "clips")) for clip in clips]
-    classes = tuple(_best(own, aside) for own in scores)
-    if len(set(classes)) < len(classes):
-        told = ", ".join(f"{clip.stem} {number}" for clip, number in zip(clips, classes, strict=True))
-        raise ValueError(f"two clips are of one class ({told}): give clips that the weights tell apart")
-    return Truth(classes, aside)
+        best = _scores(weights, alone, FOOTAGE_FRAMES).topk(OF_FOOTAGE).indices.tolist()
+        taken |= dict.fromkeys(best, distractor)
+    for clip, number in zip(clips, classes, strict=True):
+        if number in taken:
+            raise ValueError(f"{clip} and {taken[number]} are both of class {number}: leave one of them out")
+        taken[number] = clip
+    return classes
 
 
 def figures_of(
-    videos: VideoList, truth: Truth, weights: Weights, num_segments: int, select: str | Selector | None = None
+    videos: VideoList, truth: Sequence[int], weights: Weights, num_segments: int, select: str | Selector | None = None
 ) -> SplicedFigures:
     """How often a spliced video gives the class of its clip.
 
     Args:
         videos: of `splice`, with the clips in the order of `truth`.
-        truth: of the same weights.
+        truth: of `truth_of`, with the same weights.
         weights: as of `truth_of`.
         num_segments: frames to look at.
         select: as of `Recognizer`; None looks at the middles of even segments.
     """
+    classes = list(truth)
     recognizer = Recognizer(_with_segments(weights, num_segments), select=select)
     first, top5, in_clip = [], [], []
     begin = time.process_time()
     for path, info in videos.samples:
         look, scores = recognizer.see(path)
         assert isinstance(scores, Tensor)  # one task
-        wanted = truth.classes[info["label"]]
-        first.append(_best(scores, truth.set_aside) == wanted)
-        top5.append(wanted in scores.topk(5).indices)
+        first.append(int(scores[classes].argmax()) == info["label"])
+        top5.append(classes[info["label"]] in scores.topk(5).indices)
         start, end = info["event_seconds"]
         in_clip += [start - 1e-6 <= seconds < end - 1e-6 for seconds in look.frame_times_seconds]
     seconds = time.process_time() - begin
@@ -117,12 +106,6 @@ def _scores(weights: Weights, path: Path, most: int | None = None) -> Tensor:
     _, scores = Recognizer(_with_segments(weights, num_frames)).see(path)
     assert isinstance(scores, Tensor)  # one task
     return scores
-
-
-def _best(scores: Tensor, set_aside: Sequence[int]) -> int:
-    kept = scores.clone()
-    kept[list(set_aside)] = -torch.inf
-    return int(kept.argmax())
 
 
 def _with_segments(weights: Weights, num_segments: int) -> Weights:
