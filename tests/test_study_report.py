@@ -86,9 +86,9 @@ def test_the_page_is_well_formed_and_has_what_readers_need(html):
     assert page.all("html")[0]["lang"] == "en"
     assert [len(page.all(tag)) for tag in ("title", "h1", "main")] == [1, 1, 1]
     assert {cell["scope"] for cell in page.all("th")} == {"col", "row"}
-    assert len(page.all("caption")) == len(page.all("table")) == 8
+    assert len(page.all("caption")) == len(page.all("table")) == 9
     pictures = [own for own in page.all("div") if own.get("role") == "img"]
-    assert len(pictures) == len(page.all("svg")) == 7
+    assert len(pictures) == len(page.all("svg")) == 8
     assert all("top-1" in (own["aria-label"] or "") for own in pictures)
 
 
