@@ -1,6 +1,7 @@
 """Clips spliced into distracting footage: they lie where the list says, and a recogniser's own word is the truth."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pv_sparse import SparseVideo
 from pv_sparse.data.encoding import write_video
 from pv_sparse.study import spliced, spliced_truth
 from pv_sparse.study.spliced import RATE, plan_of, splice, write_excerpt
-from pv_sparse.study.spliced_truth import figures_of, truth_of
+from pv_sparse.study.spliced_truth import Truth, figures_of, truth_of
 from pv_sparse.zoo.loading import find_weights
 
 COLOURS = {"red": (200, 20, 20), "blue": (20, 20, 200)}
@@ -125,10 +126,12 @@ def test_what_cannot_be_spliced_is_told(files, tmp_path):
 
 def test_the_truth_is_what_is_said_of_the_clips_alone(files, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(spliced_truth, "OF_FOOTAGE", 2)
-    said = {"wall": [9, 3, 0, 0], "road": [8, 1, 0, 0], "red": [0, 1, 4, 0], "blue": [0, 1, 0, 2]}
+    said = {"wall": [9, 3, 0.01, 0.01], "road": [8, 1, 0.01, 0.01], "red": [0, 1, 4, 0], "blue": [0, 1, 0, 2]}
     monkeypatch.setattr(spliced_truth, "_scores", lambda _, path, most=None: torch.tensor(said[path.stem]).float())
     with small():
-        assert truth_of(weights, *files, tmp_path) == (2, 3)
+        truth = truth_of(weights, *files, tmp_path)
+        assert truth.classes == (2, 3)
+        assert truth.footage.tolist() == pytest.approx(np.log([72, 3, 1e-4, 1e-4]) / 2, abs=1e-5)
         said["blue"] = said["red"]
         with pytest.raises(ValueError, match=r"blue.mp4 and .*red.mp4 are both of class 2: leave one of them out"):
             truth_of(weights, *files, tmp_path)
@@ -146,14 +149,21 @@ def test_the_truth_is_of_all_frames(files, weights, tmp_path):
     assert torch.allclose(every, one, atol=0.1)
 
 
+def test_what_footage_says_of_itself_is_not_what_a_video_says():
+    truth = Truth((0, 1, 2), torch.tensor([0.7, 0.2, 0.1]).log())
+    rise = truth.rise(torch.tensor([0.6, 0.25, 0.15]))
+    assert rise.exp().tolist() == pytest.approx([0.6 / 0.7, 1.25, 1.5])
+
+
 def test_figures_count_what_is_right(made, weights):
     _, videos = made
-    figures = figures_of(videos, (2, 3), weights, 30)
+    truth = Truth((2, 3), torch.full((7,), 1 / 7).log())
+    figures = figures_of(videos, truth, weights, 30)
     assert (figures.select, figures.num_segments) == ("even", 30)
     assert figures.in_clip == pytest.approx(0.2, abs=0.05)
     assert 0 <= figures.top5 <= 1
     assert figures.cpu_seconds > 0
     # Whatever is said of a video, one order of two classes makes it right, and the other wrong.
-    swapped = figures_of(videos, (3, 2), weights, 30)
+    swapped = figures_of(videos, replace(truth, classes=(3, 2)), weights, 30)
     assert figures.first + swapped.first == 1
-    assert figures_of(videos, (2, 3), weights, 2, "motion").select == "motion"
+    assert figures_of(videos, truth, weights, 2, "motion").select == "motion"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from pv_sparse.data.annotations import VideoList
@@ -21,14 +22,31 @@ FOOTAGE_FRAMES = 64
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is right, by the recogniser itself.
+
+    Attributes:
+        classes: of each clip alone, the best class of all its frames together.
+        footage: (num_classes,) log of the scores of the footage alone, the mean of all distractors.
+    """
+
+    classes: tuple[int, ...]
+    footage: Tensor
+
+    def rise(self, scores: Tensor) -> Tensor:
+        """(num_classes,): how much likelier each class is in a video than in footage alone, as a difference of logs."""
+        return scores.log() - self.footage
+
+
+@dataclass(frozen=True)
 class SplicedFigures:
     """Of one way to choose frames.
 
     Attributes:
         select: the selector's name, or `even`.
         num_segments: frames that were looked at.
-        first: share of the videos in which, of the classes of all clips, that of the own clip is the best.
-        top5: share of the videos with the class of the clip among the best five of all classes.
+        first: share of the videos in which, of the classes of all clips, that of the own clip rises most.
+        top5: share of the videos with the class of the clip among the five of all classes that rise most.
         in_clip: share of the frames looked at that lie in the clip.
         cpu_seconds: of all videos: opening, choosing, decoding, network.
     """
@@ -41,38 +59,36 @@ class SplicedFigures:
     cpu_seconds: float
 
 
-def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path], folder: Path) -> tuple[int, ...]:
+def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path], folder: Path) -> Truth:
     """What the recogniser itself says of each clip alone, encoded as it is in spliced videos: its best class.
 
-    Footage fills nine tenths of a video, and its own classes are the best of nearly every one. So only the classes of
-    the clips are compared: which of these things is in the video? None of them may be a class of the footage.
+    Footage fills nine tenths of a video: the best classes of nearly every one are its own, and even of classes that it
+    does not show some have a hundred times the score of others. What a video says of its clip is therefore how much its
+    scores rise above those of footage alone (`Truth.rise`). No clip may be of a class of the footage.
 
     Args:
         weights: of a model that averages over segments (TSN).
         clips, distractors: as of `splice`.
         folder: of the files of the clips and the footage alone.
 
-    Returns:
-        The class number of each clip, from all its frames together.
-
     Raises:
         ValueError: two clips of one class, or a clip of one of the ten best classes of a distractor.
     """
     classes = tuple(int(_scores(weights, write_excerpt(clip, folder / "clips")).argmax()) for clip in clips)
-    taken = dict[int, Path]()
+    taken, footage = dict[int, Path](), []
     for distractor in distractors:
         alone = write_excerpt(distractor, folder / "footage", seconds=float("inf"))
-        best = _scores(weights, alone, FOOTAGE_FRAMES).topk(OF_FOOTAGE).indices.tolist()
-        taken |= dict.fromkeys(best, distractor)
+        footage.append(_scores(weights, alone, FOOTAGE_FRAMES))
+        taken |= dict.fromkeys(footage[-1].topk(OF_FOOTAGE).indices.tolist(), distractor)
     for clip, number in zip(clips, classes, strict=True):
         if number in taken:
             raise ValueError(f"{clip} and {taken[number]} are both of class {number}: leave one of them out")
         taken[number] = clip
-    return classes
+    return Truth(classes, torch.stack(footage).log().mean(dim=0))
 
 
 def figures_of(
-    videos: VideoList, truth: Sequence[int], weights: Weights, num_segments: int, select: str | Selector | None = None
+    videos: VideoList, truth: Truth, weights: Weights, num_segments: int, select: str | Selector | None = None
 ) -> SplicedFigures:
     """How often a spliced video gives the class of its clip.
 
@@ -83,15 +99,16 @@ def figures_of(
         num_segments: frames to look at.
         select: as of `Recognizer`; None looks at the middles of even segments.
     """
-    classes = list(truth)
+    classes = list(truth.classes)
     recognizer = Recognizer(_with_segments(weights, num_segments), select=select)
     first, top5, in_clip = [], [], []
     begin = time.process_time()
     for path, info in videos.samples:
         look, scores = recognizer.see(path)
         assert isinstance(scores, Tensor)  # one task
-        first.append(int(scores[classes].argmax()) == info["label"])
-        top5.append(classes[info["label"]] in scores.topk(5).indices)
+        rise = truth.rise(scores)
+        first.append(int(rise[classes].argmax()) == info["label"])
+        top5.append(classes[info["label"]] in rise.topk(5).indices)
         start, end = info["event_seconds"]
         in_clip += [start - 1e-6 <= seconds < end - 1e-6 for seconds in look.frame_times_seconds]
     seconds = time.process_time() - begin
