@@ -15,6 +15,9 @@ from pv_sparse.zoo.loading import find_weights, load_model
 from pv_sparse.zoo.saving import save_model
 from pv_sparse.zoo.scorers import load_selector
 
+# More videos teach little more, and take longer than the models do.
+SETTINGS = ScorerTraining(max_videos=150)
+
 
 def trained_selector(trained: Path, videos: VideoList, data: Sequence[str]) -> Saliency:
     """The selector of a scorer that learned from the model of a folder, trained where it is not there yet.
@@ -24,12 +27,11 @@ def trained_selector(trained: Path, videos: VideoList, data: Sequence[str]) -> S
         videos: to learn from.
         data: what tells their data set from others, but for its place; () is that of the training run.
     """
-    settings = ScorerTraining()
     neutral = [override for override in data if not override.startswith("data.root=")]
-    file = trained / f"scorer_{digest({'data': neutral, 'settings': asdict(settings)})}.safetensors"
+    file = trained / f"scorer_{digest({'data': neutral, 'settings': asdict(SETTINGS)})}.safetensors"
     if not file.exists():
         weights = find_weights(trained / MODEL_FILE)
         model = load_model(weights)
-        scorer = train_scorer(cast(SegmentNet, model), weights, videos, settings)
-        save_model(model, file, replace(weights, scorer=described(settings)), scorer)
+        scorer = train_scorer(cast(SegmentNet, model), weights, videos, SETTINGS)
+        save_model(model, file, replace(weights, scorer=described(SETTINGS)), scorer)
     return load_selector(file)
