@@ -99,7 +99,7 @@ class Viewer:
         """(num_segments, L): where the weights would look, or `select` does, in so many segments."""
         return self.segments_and_weights(video, num_segments)[0]
 
-    def segments_and_weights(self, video: SparseVideo, num_segments: int) -> tuple[Tensor, np.ndarray | None]:
+    def segments_and_weights(self, video: FrameSource, num_segments: int) -> tuple[Tensor, np.ndarray | None]:
         """`segments`, and `Look.frame_weights`."""
         indices, weights = replace(self._plan, num_segments=num_segments).indices_and_weights(video)
         return indices.reshape(num_segments, -1), weights

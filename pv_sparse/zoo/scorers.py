@@ -36,8 +36,17 @@ def load_scorer(weights: Weights, progress: bool = True) -> LookScorer:
             f"{weights.name} has no scorer of looks, so that select={SALIENCY!r} cannot be: choose motion or diverse, "
             "or train one: pv-sparse train +select=saliency"
         )
-    scorer = LookScorer(**{name: value for name, value in weights.scorer.items() if name != "num_looks"})
+    scorer = _empty(weights)
     state = read_state_dict(files.require(weights.file, weights.name, progress))
     own = {key.removeprefix(SCORER_PREFIX): value for key, value in state.items() if key.startswith(SCORER_PREFIX)}
     load_exactly(scorer, own, weights.name, "its scorer of looks")
     return scorer.eval()
+
+
+def _empty(weights: Weights) -> LookScorer:
+    arguments = dict(weights.scorer)
+    try:
+        del arguments["num_looks"]
+        return LookScorer(**arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{weights.name}: the record of its scorer of looks is not whole ({error})") from error
