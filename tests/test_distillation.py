@@ -53,8 +53,7 @@ def mass(scorer, lessons: list[Lesson], places: list[int]) -> torch.Tensor:
 
 @pytest.mark.slow
 def test_it_learns_what_counts():
-    lessons, places = bright_lessons(32, seed=0)
-    scorer = learn(lessons, LEARNING)
+    scorer = learn(bright_lessons(32, seed=0)[0], LEARNING)
     assert not scorer.training
     others = bright_lessons(16, seed=1)
     assert mass(scorer, *others).mean() > 0.8
@@ -138,7 +137,9 @@ def test_what_cannot_be_read_is_left_out_and_told(tiny, videos, tmp_path):
     assert same(trained(tiny, VideoList([*paths, *videos.samples]), told=told), trained(tiny, videos))
     assert [line.startswith(f"left out: {path}") for line, (path, _) in zip(told, paths, strict=False)] == [True, True]
     assert not [line for line in told if "\n" in line]
-    with pytest.raises(PvSparseError, match="of 2 videos none can be read: there is nothing for a scorer to learn from"):
+    with pytest.raises(
+        PvSparseError, match="of 2 videos none can be read: there is nothing for a scorer to learn from"
+    ):
         trained(tiny, VideoList(paths))
 
 
@@ -146,7 +147,9 @@ def test_videos_without_labels(tiny, videos):
     paths = [path for path, _ in videos.samples]
     bare = [(path, info) for path, info in zip(paths, ({}, {"label": None}, {"label": -1}), strict=True)]
     assert same(trained(tiny, VideoList([*bare, *videos.samples])), trained(tiny, videos))
-    with pytest.raises(PvSparseError, match="none of 3 videos has a label: a scorer learns which moments show the true"):
+    with pytest.raises(
+        PvSparseError, match="none of 3 videos has a label: a scorer learns which moments show the true"
+    ):
         trained(tiny, VideoList(bare))
 
 
@@ -186,7 +189,9 @@ def test_at_most_so_many_videos_spread_over_the_list(tiny, monkeypatch):
 
 def test_what_is_no_recogniser_for_it(tiny, videos):
     weights = find_weights(tiny)
-    with pytest.raises(PvSparseError, match="a Linear reads all frames at once: a scorer learns from a TSN, TRN or ECO"):
+    with pytest.raises(
+        PvSparseError, match="a Linear reads all frames at once: a scorer learns from a TSN, TRN or ECO"
+    ):
         train_scorer(nn.Linear(2, 2), weights, videos, QUICK)
     with pytest.raises(ValueError, match=r"the model is in training mode, .*: call model.eval\(\) first"):
         train_scorer(load_model(tiny).train(), weights, videos, QUICK)

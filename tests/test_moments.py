@@ -12,7 +12,6 @@ from pv_sparse.moments import Moments, moments_of
 from pv_sparse.zoo.weights import Weights
 
 
-
 def slow(*arguments):
     return pytest.param(*arguments, marks=pytest.mark.slow)
 

@@ -222,7 +222,9 @@ def test_flow_is_told(tmp_path, saliency):
     for number in range(1, 5):
         for axis in ("x", "y"):
             Image.new("L", (40, 30), number).save(tmp_path / f"flow_{axis}_{number:05d}.png")
-    words = r"^looks of torch.uint8 and shape \(1, 4, 2, 32, 32\) were given: this scorer reads RGB, \(N, K, 3, 32, 32\)"
+    words = (
+        r"^looks of torch.uint8 and shape \(1, 4, 2, 32, 32\) were given: this scorer reads RGB, \(N, K, 3, 32, 32\)"
+    )
     with pytest.raises(ValueError, match=words) as caught, FrameFolder(tmp_path, "flow") as flow:
         SegmentPlan(8, select=saliency).indices(flow)
     assert "\n" not in str(caught.value)

@@ -73,8 +73,9 @@ def train_scorer_of_weights(config: DictConfig) -> dict[str, float]:
     Returns:
         The figures of `with_scorer`.
     """
-    settings_of(config)
+    settings_of(config)  # told before anything is fetched
     weights = find_weights(str(config.select.of))
+    check_scorer(config, weights)
     model = load_model(weights)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
