@@ -35,7 +35,7 @@ compile_option: Callable[[Any], Any] = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--sheet", type=click.Path(dir_okay=False), metavar="OUT.png", help="Draw the frames and what they say.")
 @click.option("--all-views", is_flag=True, help="All frames and crops of the published test, not one quick look.")
-@click.option("--select", metavar="NAME", help="Choose frames: motion, or diverse. Default: spread evenly.")
+@click.option("--select", metavar="NAME", help="Choose frames: motion, diverse, saliency. Default: spread evenly.")
 @click.option("--confidence", type=float, metavar="SCORE", help="Stop looking when the best class has this score.")
 @click.option("--max-segments", type=int, metavar="N", help="With --confidence: look at so many at most. Default: 16.")
 @click.option("--when", is_flag=True, help="Say at what times each class was seen; in a long video.")

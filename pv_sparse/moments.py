@@ -40,7 +40,10 @@ def moments_of(model: SegmentNet, viewer: Viewer, video: FrameSource, num_moment
 
     Raises:
         VideoDecodeError: a frame that cannot be decoded.
+        ValueError: `num_moments` below 1.
     """
+    if num_moments < 1:
+        raise ValueError(f"num_moments={num_moments} is not allowed: it must be at least 1")
     length = model.num_segments or 1
     count = num_moments if length == 1 else max(num_moments, round(length / MOMENT_SHARE))
     segments = viewer.segments(video, count)  # (count, L)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +28,8 @@ def run(overrides: Sequence[str], show_config: bool = False) -> None:
         leave_cores_to(config.data.num_workers)
         figures = _trained(config)
         tell("  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-        tell(f"{config.out}/model.safetensors has the model, {config.out}/report/ the report")
+        told = f"{config.out}/model.safetensors has the model"
+        tell(f"{told}, {config.out}/report/ the report" if (Path(config.out) / "report").is_dir() else told)
 
 
 def _trained(config: DictConfig) -> dict[str, float]:

@@ -45,6 +45,7 @@ def show(name: str) -> None:
         "one look": _call("segment_indices", weights.one_view or weights.sampling),
         "input": ", ".join(f"{key} {value}" for key, value in weights.input.items()),
         "classes": f"{classes_told(weights.num_classes)}: {_first(weights)}",
+        "scorer": ", ".join(f"{key} {value}" for key, value in weights.scorer.items()),
         "order": weights.category_order,
         "source": weights.origin.get("url", ""),
         "license": weights.origin.get("license", ""),

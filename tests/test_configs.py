@@ -103,7 +103,7 @@ def composed(*overrides: str):
 
 def test_the_groups_are_those_that_are_tested():
     groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert groups == {"data", "experiment", "host", "launcher", "model", "optim", "protocol", "trainer"}
+    assert groups == {"data", "experiment", "host", "launcher", "model", "optim", "protocol", "select", "trainer"}
 
 
 @pytest.mark.parametrize("name", names("model"))

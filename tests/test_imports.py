@@ -37,7 +37,7 @@ LEVELS = (
     {"models"},
     {"zoo"},
     {"inference", "looking"},
-    {"early_exit"},
+    {"early_exit", "moments"},
     {"recognition"},
     {"sheet", "spotting", "doctor", "slowfast", "online", "batch", "bench"},
     {"plugin", "recipes", "watch"},

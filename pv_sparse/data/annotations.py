@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,16 @@ def read_videos(path: StrPath) -> VideoList:
 def frame_folders_of(videos: VideoList) -> VideoList:
     """The same list for folders of pictures, named like the videos without their suffix, as `pv-sparse flow` does."""
     return VideoList([(str(Path(path).with_suffix("")), info) for path, info in videos.samples], videos.classes)
+
+
+def spread_over(videos: VideoList, count: int) -> VideoList:
+    """So many of a list, spread over it: all where it has no more. `count` is at least 1."""
+    total = len(videos)
+    return (
+        videos
+        if count >= total
+        else replace(videos, samples=[videos.samples[i * total // count] for i in range(count)])
+    )
 
 
 def _lines(path: StrPath) -> Iterator[tuple[int, str]]:

@@ -1,13 +1,13 @@
 """From a configuration to data, model and module."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
-from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.annotations import VideoList, spread_over
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import NumClasses
 from pv_sparse.models.segment_net import SegmentNet
@@ -82,12 +82,9 @@ def read_lists(config: DictConfig) -> dict[str, VideoList]:
 
 
 def _some(videos: VideoList, limit: int | None) -> VideoList:
-    """So many of a list, spread over it."""
-    if limit is None or limit >= len(videos):
-        return videos
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise PvSparseError(f"a limit of {limit} videos is not allowed: it must be at least 1")
-    return replace(videos, samples=[videos.samples[i * len(videos) // limit] for i in range(limit)])
+    return videos if limit is None else spread_over(videos, limit)
 
 
 def empty_model(config: DictConfig, num_classes: NumClasses) -> SegmentNet:

@@ -52,6 +52,21 @@ def match_labels(videos: VideoList, weights: Weights, *, warn: bool = True) -> d
     return labels
 
 
+def in_classes_of(videos: VideoList, weights: Weights, *, warn: bool = True) -> VideoList:
+    """The same videos with labels in the numbers of the weights, less those without; errors as of `match_labels`.
+
+    The label is a number, the list of all right ones, or `{task: number}`, where -1 stands for none.
+    """
+    labels = match_labels(videos, weights, warn=warn)
+    samples = []
+    for number, (path, info) in enumerate(videos.samples):
+        of_tasks = {task: rows[number] for task, rows in labels.items()}
+        if not all((row == UNLABELLED).any() for row in of_tasks.values()):
+            own = {task: np.flatnonzero(row).tolist() if row.ndim else int(row) for task, row in of_tasks.items()}
+            samples.append((path, {**info, "label": own.get(ONE_TASK, own)}))
+    return VideoList(samples, weights.categories)
+
+
 def _of_task(path: str, label: Any, task: str, tasks: Mapping[str, Any]) -> Any:
     if label is None:
         return None

@@ -135,11 +135,14 @@ def _check_values(name: str, overrides: Sequence[str], composed: Composed) -> No
 
 def _without_values(name: str, overrides: Sequence[str]) -> Composed:
     """With those overrides alone that choose a file of a group, or without any where they do not go together."""
-    groups = _defaults(name).choices
     try:
-        return _defaults(name, tuple(each for each in overrides if each.partition("=")[0].lstrip("+") in groups))
+        return _defaults(name, tuple(each for each in overrides if _is_group(each.partition("=")[0].lstrip("+"))))
     except (HydraException, OmegaConfBaseException):
         return _defaults(name)
+
+
+def _is_group(key: str) -> bool:
+    return (resource_dir("configs") / key).is_dir()
 
 
 def _unresolved(config: DictConfig) -> Plain:
@@ -151,6 +154,8 @@ def _told(name: str, overrides: Sequence[str], error: Exception) -> str:
     """What Hydra says, on one line, without what is about its inside."""
     text = " ".join(str(error).split())
     unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown is not None and _is_group(unknown[1]):
+        return f"{unknown[1]} is not among the groups that are there already: add it with a plus, +{unknown[1]}=..."
     if unknown is not None:
         return f"{unknown[1]} is no setting: {_offer(unknown[1], _without_values(name, overrides))}"
     several = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+=.*?)' (?:1\.|requires)", text)

@@ -1,19 +1,23 @@
 """A scorer of looks learns from the recogniser it will serve: which moments of a video show the true class."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.annotations import VideoList, spread_over
 from pv_sparse.data.selection import NUM_LOOKS
 from pv_sparse.errors import PvSparseError
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.models.selection import LookScorer
+from pv_sparse.recipes.class_matching import in_classes_of
 from pv_sparse.recipes.lessons import Lesson, lessons_from
 from pv_sparse.zoo.weights import Weights
+
+# Where the looks that count are not drawn, the shares of all others may be 0 in float32: they are alike then.
+LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,12 @@ class ScorerTraining:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr", "max_videos", "num_looks"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be above 0")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay={self.weight_decay} is not allowed: it must be 0 or more")
+        with torch.device("meta"):  # what LookScorer refuses is told now, not when a recogniser has been trained
+            self.scorer()
 
     def scorer(self) -> LookScorer:
         """With random weights."""
@@ -69,7 +77,7 @@ def train_scorer(
     Args:
         model: the recogniser, in eval mode, on the device that is to be used.
         weights: its record.
-        videos: with labels, such as it was trained on, or untrimmed ones of its classes.
+        videos: with labels, such as it was trained on, or untrimmed ones; classes go by name (`match_labels`).
         settings: None is `ScorerTraining()`.
         seed: of its first weights and of all draws.
         tell: called with what happens, in one line.
@@ -79,15 +87,22 @@ def train_scorer(
 
     Raises:
         PvSparseError: a model that is no SegmentNet, no video that can be read, or videos without labels.
-        WeightsError: a model that reads optical flow.
+        WeightsError: a model that reads optical flow, or that has other classes than the videos.
+        ValueError: a model in training mode.
     """
     settings = settings or ScorerTraining()
     if not isinstance(model, SegmentNet):
         raise PvSparseError(
             f"a {type(model).__name__} reads all frames at once: a scorer learns from a TSN, TRN or ECO"
         )
-    step = max(1, -(-len(videos) // settings.max_videos))
-    some = VideoList(videos.samples[::step], videos.classes)
+    if model.training:
+        raise ValueError("the model is in training mode, where it answers at random: call model.eval() first")
+    some = in_classes_of(spread_over(videos, settings.max_videos), weights)
+    some = replace(some, samples=[(path, info) for path, info in some.samples if info["label"] != []])
+    if not some.samples:
+        raise PvSparseError(
+            f"none of {len(videos)} videos has a label: a scorer learns which moments show the true class"
+        )
     lessons = lessons_from(model, weights, some, size=settings.size, num_looks=settings.num_looks, tell=tell)
     return learn(lessons, settings, seed, next(model.parameters()).device, tell)
 
@@ -101,7 +116,7 @@ def learn(
 ) -> LookScorer:
     """A scorer, in eval mode and on the CPU, that has learned the shares of these lessons; as of `train_scorer`."""
     draws = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         scorer = settings.scorer().to(device).train()
         optimizer = torch.optim.AdamW(scorer.parameters(), settings.lr, weight_decay=settings.weight_decay)
@@ -139,6 +154,7 @@ def _batch(lessons: Sequence[Lesson], draws: torch.Generator) -> tuple[Tensor, T
     looks = torch.stack([_augmented(lesson.looks[own], draws) for lesson, own in zip(lessons, picked, strict=True)])
     times = torch.stack([lesson.times[own] for lesson, own in zip(lessons, picked, strict=True)])
     wanted = torch.stack([lesson.shares[own] for lesson, own in zip(lessons, picked, strict=True)])
+    wanted = wanted.clamp(min=LEAST_SHARE)
     return looks, times, wanted / wanted.sum(dim=1, keepdim=True)
 
 

@@ -40,14 +40,14 @@ def finish(config: DictConfig, recipe: Recipe, trainer: Trainer, folder: RunFold
     figures = {name.removeprefix(PREFIX): float(value) for name, value in logged.items() if name.startswith(PREFIX)}
     failed = _failed_files(recipe)
     if trainer.is_global_zero:
-        figures |= _save(config, best_recipe, folder, figures)
+        figures = _save(config, best_recipe, folder, figures) | figures
         _report(recipe, module, trainer, folder, best, failed, figures["loss"])
     trainer.strategy.barrier()
     return figures
 
 
 def _save(config: DictConfig, recipe: Recipe, folder: RunFolder, figures: Mapping[str, float]) -> dict[str, float]:
-    """With a scorer of looks, where one is wanted, whose figures are returned."""
+    """With a scorer of looks, where one is wanted, whose figures are returned (`with_scorer`)."""
     weights = replace(recipe.weights, metrics=_measured(config, figures))
     if not scorer_is_wanted(config):
         save_model(recipe.model, folder.model, weights)

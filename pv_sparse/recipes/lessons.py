@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pv_sparse.data.annotations import VideoList
+from pv_sparse.data.label_tables import UNLABELLED
 from pv_sparse.data.opening import open_frames
 from pv_sparse.data.selectors import Glance, glance
 from pv_sparse.errors import PvSparseError, one_line
@@ -25,7 +26,7 @@ SHARPNESS = 2.0
 
 @dataclass(frozen=True)
 class Lesson:
-    """Of one video: `looks` (K, 3, size, size) uint8, `times` (K,) in [0, 1], `shares` (K,) of sum 1, all float32."""
+    """Of one video: `looks` (K, 3, size, size) uint8; `times` (K,) in [0, 1] and `shares` (K,) of sum 1, float32."""
 
     looks: Tensor
     times: Tensor
@@ -46,12 +47,12 @@ def lessons_from(
     Args:
         model: the recogniser, in eval mode.
         weights: its record.
-        videos: with labels.
+        videos: with labels, in the numbers of the weights; of several tasks -1 where there is none.
         size, num_looks: of the looks.
         tell: called with what happens, in one line.
 
     Raises:
-        PvSparseError: no video can be read, or videos without labels.
+        PvSparseError: no video can be read.
         WeightsError: a model that reads optical flow.
     """
     viewer = Viewer(weights)
@@ -59,8 +60,6 @@ def lessons_from(
     for number, (path, info) in enumerate(videos.samples, 1):
         try:
             lessons.append(_lesson(model, viewer, path, info["label"], size, num_looks))
-        except KeyError as error:
-            raise PvSparseError(f"{path} has no label: the scorer learns which moments show the true class") from error
         except (PvSparseError, OSError) as error:
             tell(f"left out: {one_line(error)}")
         if number % 100 == 0 and number < len(videos):
@@ -71,16 +70,17 @@ def lessons_from(
 
 
 def log_probability(logits: Logits, label: Any) -> Tensor:
-    """(W, num_classes) -> (W,): of the true class, the mean over tasks, or over all classes that are right."""
+    """(W, num_classes) -> (W,): of the true class, the mean over tasks with one, or over all classes that are right."""
     if isinstance(logits, dict):
-        return torch.stack([log_probability(own, label[task]) for task, own in logits.items()]).mean(dim=0)
+        known = [log_probability(own, label[task]) for task, own in logits.items() if label[task] != UNLABELLED]
+        return torch.stack(known).mean(dim=0)
     if isinstance(label, Sequence):
         return F.logsigmoid(logits[:, list(label)]).mean(dim=1)
     return logits.log_softmax(dim=1)[:, label]
 
 
 def shares(values: Tensor) -> Tensor:
-    """Log probabilities (K,) -> (K,) of sum 1: what each look counts."""
+    """Log probabilities (K,) -> (K,) float32 of sum 1: what each look counts."""
     return (SHARPNESS * values).softmax(dim=0)
 
 

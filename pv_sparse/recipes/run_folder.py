@@ -92,7 +92,7 @@ class RunFolder:
         changed = {
             key: values
             for key, values in differences(before, config).items()
-            if not key.startswith(FREE) and not _is_moved(before, config, *values)
+            if not _is_free(key) and not _is_moved(before, config, *values)
         }
         if _may_be_longer(before, config):
             changed.pop("trainer.max_epochs", None)
@@ -102,6 +102,10 @@ class RunFolder:
                 f"{self.path} holds a run with other settings ({told}): give another out=, the settings it had, or "
                 "resume=false to begin anew there"
             )
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
 
 
 def _is_moved(before: DictConfig, config: DictConfig, old: Any, new: Any) -> bool:

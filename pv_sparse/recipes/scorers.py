@@ -14,10 +14,12 @@ from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.dataset import SparseVideoDataset
 from pv_sparse.data.segment_plan import Selector
 from pv_sparse.data.selectors import SALIENCY, Saliency
+from pv_sparse.errors import PvSparseError
 from pv_sparse.models.logits import Logits, map_logits
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.models.selection import LookScorer
 from pv_sparse.recipes.building import read_lists
+from pv_sparse.recipes.class_matching import in_classes_of
 from pv_sparse.recipes.config import plain
 from pv_sparse.recipes.console import tell
 from pv_sparse.recipes.data import Collate
@@ -28,7 +30,7 @@ from pv_sparse.zoo.loading import find_weights, load_model
 from pv_sparse.zoo.saving import save_model
 from pv_sparse.zoo.weights import Weights
 
-SCORER_ARGUMENTS = ("size", "width", "attention", "dropout", "num_looks")
+SCORER_ARGUMENTS = ("size", "width", "attention", "num_looks")
 
 
 class Scored(NamedTuple):
@@ -44,13 +46,36 @@ def scorer_is_wanted(config: DictConfig) -> bool:
     return config.get("select") is not None
 
 
+def check_scorer(config: DictConfig, weights: Weights) -> None:
+    """That a scorer can be trained for a model of this record: told before the model is trained.
+
+    Raises:
+        ValueError: settings that `ScorerTraining` refuses.
+        PvSparseError: a model that reads optical flow.
+    """
+    settings_of(config)
+    if weights.modality == "flow":
+        raise PvSparseError("select=saliency looks at RGB frames, and the model reads optical flow: leave it out")
+
+
+def settings_of(config: DictConfig) -> ScorerTraining:
+    """Of the node `select`; `ValueError` for what is not allowed."""
+    given = plain(config.select)
+    if "of" not in given:
+        raise PvSparseError(f"select.{next(iter(given))} belongs to +select={SALIENCY}: give that too")
+    del given["of"]
+    return ScorerTraining(**given)
+
+
 def train_scorer_of_weights(config: DictConfig) -> dict[str, float]:
     """`select.of=NAME_OR_PATH`: those weights with a scorer, as `model.safetensors` in `out`; no recogniser is trained.
 
     Returns:
         The figures of `with_scorer`.
     """
+    settings_of(config)  # told before anything is fetched
     weights = find_weights(str(config.select.of))
+    check_scorer(config, weights)
     model = load_model(weights)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -68,9 +93,7 @@ def with_scorer(config: DictConfig, model: nn.Module, weights: Weights, lists: M
         weights: its record; to its metrics is added what chosen frames are worth.
         lists: `train`, and `test` or `val`, to measure with.
     """
-    given = plain(config.select)
-    del given["of"]
-    settings = ScorerTraining(**given)
+    settings = settings_of(config)
     model = model.eval().to(device_of(config))
     scorer = train_scorer(cast(SegmentNet, model), weights, lists["train"], settings, config.seed, tell)
     selector = Saliency(scorer, num_looks=settings.num_looks)
@@ -79,7 +102,8 @@ def with_scorer(config: DictConfig, model: nn.Module, weights: Weights, lists: M
     (name, even), (_, chosen) = (first_figure(model, weights, judged, own, **loading) for own in (None, selector))
     model.cpu()
     measured = {"dataset": str(config.data.root), "protocol": f"one view, {SALIENCY}", "by": "us"}
-    metrics = (*weights.metrics, {**measured, name: round(100 * chosen, 2)})
+    others = [metric for metric in weights.metrics if metric["protocol"] != measured["protocol"]]  # of a scorer before
+    metrics = (*others, {**measured, name: round(100 * chosen, 2)})
     figures = {name: even, f"{name}_{SALIENCY}": chosen}
     return Scored(replace(weights, scorer=described(settings), metrics=metrics), scorer, figures)
 
@@ -99,7 +123,7 @@ def first_figure(
 ) -> tuple[str, float]:
     """`top1`, or `map` where several classes can be right, of one look at each video, as a fraction."""
     dataset = SparseVideoDataset(
-        videos,
+        in_classes_of(videos, weights, warn=False),
         weights.sampler(one_view=True, select=select),
         SampleTransform(weights.transform(one_view=True)),
         dtype="uint8",

@@ -13,7 +13,7 @@ from pv_sparse.recipes.data import VideoDataModule
 from pv_sparse.recipes.finishing import finish
 from pv_sparse.recipes.module import NotFiniteError, RecognitionModule
 from pv_sparse.recipes.run_folder import RunFolder
-from pv_sparse.recipes.scorers import scorer_is_wanted, train_scorer_of_weights
+from pv_sparse.recipes.scorers import check_scorer, scorer_is_wanted, train_scorer_of_weights
 from pv_sparse.recipes.trainers import create_module, create_trainer, find_batch_size
 
 
@@ -36,12 +36,14 @@ def train(config: DictConfig) -> dict[str, float]:
     Raises:
         PvSparseError, OSError, ValueError, TypeError: in one line, what does not fit or went wrong.
     """
-    if scorer_is_wanted(config) and config.select.of is not None:
+    if scorer_is_wanted(config) and config.select.get("of") is not None:
         return train_scorer_of_weights(config)
     folder = RunFolder(Path(config.out))
     goes_on = folder.begin(config)
     seed_everything(config.seed, verbose=False)
     recipe = build(config)
+    if scorer_is_wanted(config):
+        check_scorer(config, recipe.weights)
     trainer = create_trainer(config, recipe, folder)
     if config.data.batch_size == "auto":
         recipe.data.batch_size = _batch_size_of(folder.last) if goes_on else _largest_batch(config, recipe, trainer)

@@ -6,12 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from pv_sparse.errors import WeightsError
 from pv_sparse.models.selection import LookScorer
 from pv_sparse.zoo.loading import METADATA_KEY, SCORER_PREFIX, shapes
+from pv_sparse.zoo.scorers import empty_scorer
+from pv_sparse.zoo.state_dicts import StateDict
 from pv_sparse.zoo.weights import Weights
 
 
@@ -29,7 +32,7 @@ def save_model(model: nn.Module, path: str | Path, weights: Weights, scorer: Loo
 
     Raises:
         ValueError: another ending; a build that a file cannot tell, as of a module for a backbone; a scorer without its
-            description, or the reverse.
+            description, or with that of another, or a description without its scorer.
         FileNotFoundError: there is no such folder.
         WeightsError: the model is not what the record builds.
     """
@@ -67,9 +70,7 @@ def _plain_record(weights: Weights) -> dict[str, Any]:
 
 
 def _check_fit(model: nn.Module, weights: Weights) -> None:
-    wanted = {key: tensor.shape for key, tensor in shapes(weights).items()}
-    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    differing = [key for key in {**wanted, **own} if wanted.get(key) != own.get(key)]
+    differing = _differing(shapes(weights), model.state_dict())
     if differing:
         raise WeightsError(
             f"the model is not what the record builds: {len(differing)} tensors differ (such as {differing[0]}); for "
@@ -84,3 +85,18 @@ def _check_scorer(scorer: LookScorer | None, weights: Weights) -> None:
         )
     if scorer is not None and not weights.scorer:
         raise ValueError("a scorer of looks was given, which the record does not describe: see Weights.scorer")
+    if scorer is not None:
+        with torch.device("meta"):  # without memory, or numbers drawn
+            described = empty_scorer(weights)
+        differing = _differing(described.state_dict(), scorer.state_dict())
+        if differing or scorer.size != described.size:
+            told = f"{len(differing)} tensors differ" if differing else f"its size is {scorer.size}"
+            raise ValueError(
+                f"the scorer is not what the record describes: {told}, and the record says {weights.scorer}"
+            )
+
+
+def _differing(wanted: StateDict, own: StateDict) -> list[str]:
+    """The keys of tensors that are missing, too many, or of another shape."""
+    one, other = ({key: tensor.shape for key, tensor in given.items()} for given in (wanted, own))
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

@@ -36,8 +36,20 @@ def load_scorer(weights: Weights, progress: bool = True) -> LookScorer:
             f"{weights.name} has no scorer of looks, so that select={SALIENCY!r} cannot be: choose motion or diverse, "
             "or train one: pv-sparse train +select=saliency"
         )
-    scorer = LookScorer(**{name: value for name, value in weights.scorer.items() if name != "num_looks"})
+    scorer = empty_scorer(weights)
     state = read_state_dict(files.require(weights.file, weights.name, progress))
     own = {key.removeprefix(SCORER_PREFIX): value for key, value in state.items() if key.startswith(SCORER_PREFIX)}
     load_exactly(scorer, own, weights.name, "its scorer of looks")
     return scorer.eval()
+
+
+def empty_scorer(weights: Weights) -> LookScorer:
+    """That which `weights.scorer` describes, with random weights; `WeightsError` for what describes none."""
+    arguments = dict(weights.scorer)
+    try:
+        num_looks = arguments.pop("num_looks")
+        if num_looks < 1:
+            raise ValueError(f"num_looks={num_looks} is not allowed: it must be at least 1")
+        return LookScorer(**arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{weights.name}: the record of its scorer of looks is not whole ({error})") from error
