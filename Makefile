@@ -43,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/online.py
+	$(BIN)/python benchmarks/selection.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
