@@ -10,6 +10,7 @@ from torch import nn
 
 from pv_sparse.recipes.building import build, read_lists
 from pv_sparse.recipes.config import compose, instantiate, plain
+from pv_sparse.recipes.distillation import ScorerTraining
 from pv_sparse.recipes.optimization import SCHEDULES, Optimization
 from pv_sparse.recipes.run_folder import RunFolder
 from pv_sparse.recipes.trainers import create_module, create_trainer
@@ -169,6 +170,12 @@ def test_every_trainer_is_one(name):
     trainer = Trainer(**arguments, logger=False, enable_checkpointing=False)
     assert (trainer.max_epochs, trainer.check_val_every_n_epoch) == (80, 1)
     assert not [key for key in arguments if key.startswith("limit")]  # epochs that are gone on with are whole
+
+
+def test_a_scorer_of_looks_is_trained_as_by_default():
+    node = plain(composed("+select=saliency").select)
+    assert node.pop("of") is None
+    assert ScorerTraining(**node) == ScorerTraining()
 
 
 @pytest.mark.parametrize("name", names("launcher"))

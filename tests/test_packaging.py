@@ -94,6 +94,7 @@ def test_a_wheel(checkout, tmp_path):
         f"pv_sparse-{wheel.name.split('-')[1]}.dist-info",
     }
     assert {"pv_sparse/py.typed", "pv_sparse/__init__.pyi", "pv_sparse/model_zoo/tsn.yaml"} <= set(names)
+    assert "pv_sparse/configs/select/saliency.yaml" in names
     python = fresh_environment(tmp_path / "venv")
     install(python, str(wheel))
     package, zoo, configs = probe(python, tmp_path)

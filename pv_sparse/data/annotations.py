@@ -175,12 +175,8 @@ def frame_folders_of(videos: VideoList) -> VideoList:
 
 def spread_over(videos: VideoList, count: int) -> VideoList:
     """So many of a list, spread over it: all where it has no more. `count` is at least 1."""
-    total = len(videos)
-    return (
-        videos
-        if count >= total
-        else replace(videos, samples=[videos.samples[i * total // count] for i in range(count)])
-    )
+    taken = min(count, len(videos))
+    return replace(videos, samples=[videos.samples[i * len(videos) // taken] for i in range(taken)])
 
 
 def _lines(path: StrPath) -> Iterator[tuple[int, str]]:
