@@ -36,7 +36,8 @@ def make_data(trainings: Iterable[TrainingRun], jobs: int, tell: Callable[[str],
         counts = {split: max(int(run.config.data[split].num_videos) for run in runs) for split in SPLITS}
         tell(f"data {data}{', optical flow' if flow else ''}: {' + '.join(map(str, counts.values()))} videos")
         progress = _told(data, tell, step)
-        make(data, root, jobs, int(config.data.seed), counts, frames=not flow, progress=progress)
+        frames = any(run.config.data.get("frames", False) for run in runs)
+        make(data, root, jobs, int(config.data.seed), counts, frames, progress)
         if flow:
             _make_flow(data, root, counts, int(config.data.seed), jobs, progress)
 
