@@ -10,7 +10,7 @@ from pv_sparse.data.selectors import Saliency
 from pv_sparse.models.segment_net import SegmentNet
 from pv_sparse.recipes.distillation import ScorerTraining, train_scorer
 from pv_sparse.recipes.scorers import described
-from pv_sparse.study.training_runs import MODEL_FILE, digest
+from pv_sparse.study.training_runs import MODEL_FILE, digest, without_place
 from pv_sparse.zoo.loading import find_weights, load_model
 from pv_sparse.zoo.saving import save_model
 from pv_sparse.zoo.scorers import load_selector
@@ -27,8 +27,8 @@ def trained_selector(trained: Path, videos: VideoList, data: Sequence[str]) -> S
         videos: to learn from.
         data: what tells their data set from others, but for its place; () is that of the training run.
     """
-    neutral = [override for override in data if not override.startswith("data.root=")]
-    file = trained / f"scorer_{digest({'data': neutral, 'settings': asdict(SETTINGS)})}.safetensors"
+    key = digest({"data": without_place(data), "settings": asdict(SETTINGS)})
+    file = trained / f"scorer_{key}.safetensors"
     if not file.exists():
         weights = find_weights(trained / MODEL_FILE)
         model = load_model(weights)

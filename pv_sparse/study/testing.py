@@ -24,7 +24,7 @@ from pv_sparse.recipes.inputs import ClipInput
 from pv_sparse.recipes.scores import ONE_TASK, Scores, TaskScores
 from pv_sparse.study.experiments import FrameChoice, Names
 from pv_sparse.study.scorers import trained_selector
-from pv_sparse.study.training_runs import MODEL_FILE, digest
+from pv_sparse.study.training_runs import MODEL_FILE, digest, without_place
 from pv_sparse.whole_files import whole_file
 from pv_sparse.zoo.loading import load_model
 
@@ -44,8 +44,8 @@ class Figures:
 def key_of_test(training_key: str, choice: FrameChoice, accelerator: str, data: Names = ()) -> str:
     """The name of the files of a test; `data` are overrides of a data set that is not the one of the training."""
     told = {name: value for name, value in asdict(choice).items() if name != "select" or value is not None}
-    neutral = [override for override in data if not override.startswith("data.root=")]
-    return digest({"training": training_key, "accelerator": accelerator, **told, **({"data": neutral} if data else {})})
+    other = {"data": without_place(data)} if data else {}
+    return digest({"training": training_key, "accelerator": accelerator, **told, **other})
 
 
 def read_tested(folder: Path, key: str) -> Figures | None:

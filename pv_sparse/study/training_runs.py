@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,11 @@ def digest(content: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of plain values, whatever the order of their keys."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_place(overrides: Iterable[str]) -> list[str]:
+    """Overrides that tell a data set from others, wherever it lies."""
+    return [override for override in overrides if not override.startswith("data.root=")]
 
 
 def is_trained(folder: Path) -> bool:
