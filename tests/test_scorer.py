@@ -153,7 +153,23 @@ def test_weights_are_shares_of_the_looks(index_video, saliency):
     assert weights.shape == (60,)
     assert weights.sum() == pytest.approx(1)
     assert weights[seen.indices[int(shares.argmax())]] == weights.max()
-    assert weights.min() >= 0.25 / 60
+    assert weights.min() >= 0.1 / 60
+
+
+@pytest.mark.parametrize(("counting", "sure"), [(1, True), (2, True), (5, False), (16, False)])
+def test_frames_are_even_where_many_looks_count(counting, sure):
+    """Of 16 looks, more than a quarter: the video is sampled as without a selector."""
+    video = Numbered(160, 0)
+
+    class Told:
+        size = 32
+
+        def __call__(self, looks, times):
+            return torch.where(torch.arange(looks.shape[1]) < counting, 10.0, 0.0)[None]
+
+    frames = SegmentPlan(8, select=Saliency(Told(), num_looks=16)).indices(video).flatten()
+    away = (frames - SegmentPlan(8).indices(video).flatten()).abs().max()
+    assert (away > 8) == sure
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pv_sparse import segment_indices
 from pv_sparse.data.guided import distinct
 from pv_sparse.data.segments import Packets
-from pv_sparse.data.selection import frame_weights, glance_indices, mixed_with_even, novelty
+from pv_sparse.data.selection import frame_weights, glance_indices, mixed_with_even, novelty, share_throughout
 
 lengths = st.integers(1, 400)
 counts = st.integers(1, 40)
@@ -136,3 +136,18 @@ def test_novelty_is_of_as_many_as_asked_for(num_rows, count, seed):
     found = novelty(features, count)
     assert (found >= 0).all()
     assert int((found > 0).sum()) == (min(count, num_rows) if num_rows > 1 else 0)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=70))
+def test_how_far_a_video_shows_its_subject_throughout(scores):
+    shares = torch.tensor(scores) / sum(scores)
+    told = share_throughout(shares)
+    assert 0 <= told <= 1
+    assert share_throughout(torch.cat([shares, torch.zeros(len(shares))])) <= told + 1e-6
+    assert share_throughout(torch.eye(len(scores) + 1)[0]) == 0
+    assert share_throughout(torch.full((len(scores),), 1 / len(scores))) == pytest.approx(1)
+
+
+def test_a_quarter_of_the_looks_is_throughout():
+    told = [share_throughout((torch.arange(41) < count) / count) for count in (1, 6, 11, 41)]
+    assert told == pytest.approx([0, 0.5, 1, 1])

@@ -30,7 +30,7 @@ from pv_sparse.study.levels import Level, read_study
 from pv_sparse.study.plan import Planner
 from pv_sparse.study.results import Results, Row, mean_and_deviation, read_results, write_results
 from pv_sparse.study.running import run_plan
-from pv_sparse.study.testing import Figures, in_order
+from pv_sparse.study.testing import Figures, in_order, key_of_test
 from pv_sparse.study.training_runs import TrainingRun, cpu_seconds, is_trained, key_of, train_into
 
 pytestmark = quiet_lightning
@@ -283,6 +283,17 @@ def test_values_of_each_fill_names_and_settings():
     first, second = heads(variants=[variant]).variants
     assert (first.name, first.train, first.test) == ("1 of 3", ("a=1",), FrameChoice(num_segments=3))
     assert second.name == "1 of 5"
+
+
+def test_looks_are_counted_for_saliency_alone():
+    with pytest.raises(ValueError, match="num_looks=32 goes with select='saliency' alone: give both, or neither"):
+        FrameChoice(select="diverse", num_looks=32)
+
+
+def test_settings_that_came_later_leave_keys_as_they_were():
+    keys = {key_of_test("a", FrameChoice(files=True, select=select), "cpu") for select in (None, "saliency")}
+    keys.add(key_of_test("a", FrameChoice(files=True, select="saliency", num_looks=32), "cpu"))
+    assert keys == {"69df1380634212ee", "ec150cacccfdbae8", "1af071b32b3c5243"}
 
 
 def test_orders_of_segments():

@@ -14,6 +14,8 @@ from pv_sparse.data.segments import Packets, segment_indices
 NUM_LOOKS = 64
 # At most so much of a video goes by without a look, where keyframes are rare.
 LONGEST_UNSEEN = 1 / 16
+# Where more than so many of its looks count, a video shows its subject throughout.
+THROUGHOUT = 1 / 4
 
 
 def glance_indices(num_frames: int, packets: Packets, num_looks: int = NUM_LOOKS) -> Tensor:
@@ -70,6 +72,21 @@ def mixed_with_even(weights: np.ndarray, even_share: float) -> np.ndarray:
     total = weights.sum()
     own = weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
     return (1 - even_share) * own + even_share / len(weights)
+
+
+def share_throughout(shares: Tensor) -> float:
+    """How far a video shows its subject throughout, as trimmed ones do: from 0, where one look counts, to 1.
+
+    By the number of looks that count, 1 / sum(shares^2), the inverse of Simpson's index ("Measurement of Diversity",
+    Nature, 1949): 1 where more than a quarter of all do.
+
+    Args:
+        shares: (K,) of sum 1.
+    """
+    if len(shares) == 1:
+        return 1.0
+    counting = 1 / float(shares.double().square().sum())
+    return min(1.0, (counting - 1) / (len(shares) - 1) / THROUGHOUT)
 
 
 def novelty(features: Tensor, count: int) -> Tensor:

@@ -10,9 +10,20 @@ from torch.nn import functional as F
 
 from pv_sparse.data.guided import motion_weights
 from pv_sparse.data.segment_plan import FrameSource, Selector
-from pv_sparse.data.selection import NUM_LOOKS, frame_weights, glance_indices, mixed_with_even, novelty
+from pv_sparse.data.selection import (
+    NUM_LOOKS,
+    frame_weights,
+    glance_indices,
+    mixed_with_even,
+    novelty,
+    share_throughout,
+)
 
 EVEN_SHARE = 0.25
+# A scorer that was trained errs less, and says itself where frames should be even.
+SALIENCY_EVEN_SHARE = 0.1
+# Shares are squared: of a long video a scorer gives half of all to many looks, of which each counts little.
+CONTRAST = 2.0
 LOOK_SIZE = 64
 # Rows and columns that a look is averaged to, where looks are compared.
 THUMBNAIL = 8
@@ -96,9 +107,12 @@ class Diverse:
 class Saliency:
     """The looks that a trained scorer holds to show what the video is of, each by its share of all.
 
+    The more looks count, the more even are the frames: a trimmed video, which shows its subject throughout, is sampled
+    as without a selector (`share_throughout`).
+
     Args:
         scorer: on the CPU and in eval mode, of `load_scorer` or `train_scorer`.
-        even_share: of the weight, in [0, 1], that every frame has alike.
+        even_share: of the weight, in [0, 1], at least so much that every frame has alike.
         num_looks: at most so many frames are decoded for it, small.
 
     Raises:
@@ -106,7 +120,7 @@ class Saliency:
     """
 
     scorer: Scorer
-    even_share: float = EVEN_SHARE
+    even_share: float = SALIENCY_EVEN_SHARE
     num_looks: int = NUM_LOOKS
 
     def __post_init__(self) -> None:
@@ -117,8 +131,9 @@ class Saliency:
     def weights(self, video: FrameSource, num_segments: int) -> np.ndarray:
         """`ValueError` for frames that are not RGB."""
         seen = glance(video, self.num_looks, self.scorer.size)
-        shares = self.scorer(seen.looks[None], seen.times[None])[0].softmax(dim=0)
-        return mixed_with_even(frame_weights(shares, seen.indices, video.num_frames), self.even_share)
+        shares = (CONTRAST * self.scorer(seen.looks[None], seen.times[None])[0]).softmax(dim=0)
+        even_share = self.even_share + (1 - self.even_share) * share_throughout(shares)
+        return mixed_with_even(frame_weights(shares, seen.indices, video.num_frames), even_share)
 
 
 SELECTORS = {"even": Even, "motion": Motion, "diverse": Diverse}

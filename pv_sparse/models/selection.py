@@ -48,7 +48,10 @@ class LookScorer(nn.Module):
             ValueError: looks of another size or modality.
         """
         self._check(looks)
-        maps = self.encoder(looks.flatten(0, 1).to(self.score.weight.dtype) / 127.5 - 1)  # (N*K, C, size/16, size/16)
+        pixels = (
+            looks.flatten(0, 1).to(self.score.weight.dtype).div_(127.5).sub_(1)
+        )  # in place: half of a scorer's time
+        maps = self.encoder(pixels)  # (N*K, C, size/16, size/16)
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
         features = self.project(pooled).unflatten(0, looks.shape[:2])
         if self.context is not None:

@@ -24,6 +24,7 @@ class FrameChoice:
         files: read the video files, where a data set also has their frames as arrays.
         select: a selector of `SELECTORS`, or `saliency`: a scorer is trained for it, on the training videos of the data
             set of the test.
+        num_looks: at most so many are scored, of `saliency`; None keeps its own number.
     """
 
     order: str = "ordered"
@@ -33,6 +34,7 @@ class FrameChoice:
     decode_budget: int | None = None
     files: bool = False
     select: str | None = None
+    num_looks: int | None = None
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
@@ -41,6 +43,8 @@ class FrameChoice:
             get_rule(self.rule)
         if self.select not in (None, SALIENCY, *SELECTORS):
             raise ValueError(f"select={self.select!r} is unknown: choose one of {', '.join([*SELECTORS, SALIENCY])}")
+        if self.num_looks is not None and self.select != SALIENCY:
+            raise ValueError(f"num_looks={self.num_looks} goes with select={SALIENCY!r} alone: give both, or neither")
 
     @property
     def sampling(self) -> dict[str, Any]:

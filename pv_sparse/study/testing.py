@@ -4,7 +4,7 @@ import copy
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -29,6 +29,8 @@ from pv_sparse.whole_files import whole_file
 from pv_sparse.zoo.loading import load_model
 
 BATCH_SIZE = 16
+# Fields of a choice that came when tests had been kept: where they say nothing, keys are those from before.
+LATER = ("select", "num_looks")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Figures:
 
 def key_of_test(training_key: str, choice: FrameChoice, accelerator: str, data: Names = ()) -> str:
     """The name of the files of a test; `data` are overrides of a data set that is not the one of the training."""
-    told = {name: value for name, value in asdict(choice).items() if name != "select" or value is not None}
+    told = {name: value for name, value in asdict(choice).items() if name not in LATER or value is not None}
     other = {"data": without_place(data)} if data else {}
     return digest({"training": training_key, "accelerator": accelerator, **told, **other})
 
@@ -134,7 +136,8 @@ def _lists(config: DictConfig, choice: FrameChoice, data: Names) -> dict[str, Vi
 
 def _selector(trained: Path, choice: FrameChoice, videos: VideoList, data: Names) -> Selector | None:
     if choice.select == SALIENCY:
-        return trained_selector(trained, videos, data)
+        selector = trained_selector(trained, videos, data)
+        return selector if choice.num_looks is None else replace(selector, num_looks=choice.num_looks)
     return None if choice.select is None else get_selector(choice.select)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pv_sparse.data.selectors import EVEN_SHARE, SALIENCY, Saliency
+from pv_sparse.data.selectors import SALIENCY, SALIENCY_EVEN_SHARE, Saliency
 from pv_sparse.errors import WeightsError
 from pv_sparse.models.selection import LookScorer
 from pv_sparse.zoo import files
@@ -12,13 +12,13 @@ from pv_sparse.zoo.weights import Weights
 
 
 def load_selector(
-    name_or_path: str | Path | Weights, even_share: float = EVEN_SHARE, progress: bool = True
+    name_or_path: str | Path | Weights, even_share: float = SALIENCY_EVEN_SHARE, progress: bool = True
 ) -> Saliency:
     """Chooses frames as the scorer that comes with these weights says: for `select=` of samplers and recognisers.
 
     Args:
         name_or_path: as of `load_model`.
-        even_share: of the frames, in [0, 1], that are spread evenly.
+        even_share: as of `Saliency`.
         progress: whether a download shows a bar.
 
     Raises:
