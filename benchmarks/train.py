@@ -61,7 +61,7 @@ def main() -> None:
         runs: dict[str, list[Run]] = {side: [] for side in ENTRIES}
         for _ in range(rounds):
             for side, taken in runs.items():
-                taken.append(train(network, dataset(side, paths), side))
+                taken.append(train(network, dataset(side, entries(paths, ENTRIES[side])), side))
         rows += [row(network, side, runs) for side in runs]
     claims = {r["network"]: r["times_ours"] for r in rows if r["side"] == "whole"}
     for network, ratios in claims.items():
@@ -70,8 +70,12 @@ def main() -> None:
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1))
 
 
-def dataset(side: str, paths: list[str]) -> Dataset | IterableDataset:
-    listed = [(paths[number % len(paths)], {"label": number % CLASSES}) for number in range(ENTRIES[side])]
+def entries(paths: list[str], count: int) -> list[tuple[str, dict]]:
+    """The paths in turns."""
+    return [(paths[number % len(paths)], {"label": number % CLASSES}) for number in range(count)]
+
+
+def dataset(side: str, listed: list[tuple[str, dict]]) -> Dataset | IterableDataset:
     if side == "ours":
         sampler = pvs.SegmentClipSampler(FRAMES, rule="random")
         return pvs.SparseVideoDataset(listed, sampler, pvs.create_sparse_video_transform("train"))
