@@ -53,7 +53,7 @@ def index_video(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> str:
     """A small model of ours in a file, with random tensors."""
-    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", "resnet18", resize=72)
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", "tiny", resize=72)
 
 
 @pytest.fixture(scope="session")
