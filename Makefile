@@ -3,14 +3,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# Two processes of one thread each: torch's own threads gain nothing on models this small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two processes of one thread each: torch's own threads gain nothing on models this small. Each begins with one half of
+# the files, so that what the tests of a file share is made once, and takes from the other when it has done its own.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# Python may keep what it has compiled: the tests are compiled once, not in every process.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-slow test-all lint format bench clean
 
 help:
 	@echo "make demo      recognise a real video with real weights"
 	@echo "make test      the quick tests (two minutes)"
+	@echo "make test-slow the others"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make format    let ruff rewrite"
@@ -22,6 +26,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(PYTEST) -m "slow or gpu"
 
 test-all: $(READY)
 	$(PYTEST)

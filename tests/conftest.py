@@ -2,18 +2,22 @@
 
 import contextlib
 import dataclasses
+import gc
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import pytest
-import torch
 from hypothesis import settings
-from index_video import write_index_video
 
-from pv_sparse import create_tsn, get_weights, save_model  # first, so that the host's transforms can be imported
+import pv_sparse  # first, so that the host's transforms can be imported
+
+# What takes seconds to import is imported where it is used: the process that hands the tests out needs none of it, and
+# its workers start only when it is done.
+if TYPE_CHECKING:
+    import torch
 
 # The same examples on every machine and in every run.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -24,22 +28,32 @@ REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("PV_SPARSE_SHARED", REPOSITORY.parent / "shared"))
 
 
+def pytest_collection_finish(session):
+    """The modules that are imported by now stay: no search for garbage need go through their objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test starts from the same random state, whatever ran before it."""
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def index_video(tmp_path_factory) -> Path:
     """h264 with B-frames, 60 frames at 25 a second, a keyframe every 12; each frame shows its number."""
+    from index_video import write_index_video
+
     return write_index_video(tmp_path_factory.mktemp("videos") / "index.mp4")
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> str:
     """A small model of ours in a file, with random tensors."""
-    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", "resnet18", resize=72)
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", "tiny", resize=72)
 
 
 @pytest.fixture(scope="session")
@@ -50,17 +64,19 @@ def tiny(tmp_path_factory) -> str:
 
 def write_weights(path: Path, backbone: str, resize: int) -> str:
     """A TSN with random tensors, which takes crops of 64 pixels."""
+    import torch
+
     torch.manual_seed(0)
     arguments = {"num_classes": len(CLASSES), "backbone": backbone}
-    model = create_tsn(**arguments)
+    model = pv_sparse.create_tsn(**arguments)
     torch.nn.init.normal_(model.head.fc.weight)
     record = dataclasses.replace(
-        get_weights("tsn_efficientnet_lite0.in1k"),
+        pv_sparse.get_weights("tsn_efficientnet_lite0.in1k"),
         build={"builder": "create_tsn", "arguments": arguments},
         input={"resize": resize, "crop": 64},
         categories=CLASSES,
     )
-    save_model(model, path, record)
+    pv_sparse.save_model(model, path, record)
     return str(path)
 
 
@@ -103,14 +119,19 @@ def demo_video(name: str) -> Path:
 
 def open_container(path: Path):
     """PyAV before 19 refuses metadata that is not UTF-8 unless it is told to ignore it."""
+    import av
+
     try:
         return av.open(str(path))
     except UnicodeDecodeError:
         return av.open(str(path), metadata_errors="ignore")
 
 
-def decode_in_full(path: Path) -> torch.Tensor:
+def decode_in_full(path: Path) -> "torch.Tensor":
     """Every frame that a plain decode shows, (num_frames, 3, height, width) uint8; broken packets are passed over."""
+    import av
+    import torch
+
     frames = []
     with open_container(path) as container:
         for packet in container.demux(video=0):

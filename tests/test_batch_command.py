@@ -94,9 +94,9 @@ def test_a_job_that_is_interrupted_and_killed_ends_as_one_that_is_not(weights, t
         os.link(tmp_path / "videos" / "000.mp4", tmp_path / "videos" / f"{number:03}.mp4")
     (tmp_path / "videos" / "007.mp4").unlink()
     (tmp_path / "videos" / "007.mp4").touch()
-    options = ["--weights", weights, "--shard-size", 10, "--batch-size", 4, "--jobs", 2]
-    recognize(tmp_path / "videos", *options, "--output", tmp_path / "whole", code=1)
-    arguments = [tmp_path / "videos", *options, "--output", tmp_path / "out"]
+    options = ["--weights", weights, "--shard-size", 10, "--batch-size", 4, "--jobs"]
+    recognize(tmp_path / "videos", *options, 1, "--output", tmp_path / "whole", code=1)
+    arguments = [tmp_path / "videos", *options, 2, "--output", tmp_path / "out"]
     told = stop(arguments, signal.SIGINT, tmp_path / "out" / "part-00000.parquet")
     assert f"of {MANY} videos are done and kept in {tmp_path / 'out'}, the same command goes on" in told
     number = len(parts_of(tmp_path / "out"))

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_video import write_index_video
+from waiting import wait_until
 
 from pv_sparse import SparseVideo
 from pv_sparse.cli import main
@@ -233,8 +234,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, measured_paths):
     output, journal = tmp_path / "index.csv", tmp_path / "index.csv.part"
     command = [sys.executable, "-W", "ignore", "-m", "pv_sparse", "index", folder, "-o", output, "--jobs", "2"]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not (journal.exists() and journal.stat().st_size):
-        assert running.poll() is None
+    wait_until(lambda: journal.exists() and journal.stat().st_size > 0, running)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert not output.exists()

@@ -15,6 +15,7 @@ from file_server import Fault, FileServer
 from hypothesis import given
 from hypothesis import strategies as st
 from portalocker import LockException
+from waiting import wait_until
 
 from pv_sparse import WeightsError
 from pv_sparse.zoo import http_transfer
@@ -306,8 +307,7 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(server, tmp_path):
     server.faults[NAME] = [Fault(after=2_000_000, stalls=True)]
     process = downloading(server, tmp_path / NAME)
     part = tmp_path / f"{NAME}.part"
-    while not (part.is_file() and part.stat().st_size >= 1_000_000):
-        assert process.poll() is None, process.stderr.read()
+    wait_until(lambda: part.is_file() and part.stat().st_size >= 1_000_000, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert NAME not in left_in(tmp_path)
@@ -330,12 +330,11 @@ def test_four_processes_download_once(server, tmp_path):
 def test_waiting_for_another_process_is_said(server, tmp_path, caplog):
     server.faults[NAME] = [Fault(after=1_000_000, stalls=True)]
     process = downloading(server, tmp_path / NAME)
-    while not (tmp_path / f"{NAME}.part").is_file():
-        assert process.poll() is None, process.stderr.read()
+    wait_until((tmp_path / f"{NAME}.part").is_file, process)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(bring, server, tmp_path)
-        while "waiting for another process" not in caplog.text:
-            assert not waiting.done()
+        wait_until(lambda: "waiting for another process" in caplog.text or waiting.done())
+        assert not waiting.done()
         process.kill()
         process.communicate()
         assert waiting.result().read_bytes() == CONTENT

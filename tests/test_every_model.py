@@ -99,7 +99,9 @@ CASES = {
     "tsn_on_host_trunk": Case(host_tsn, shape=(2, 3, 8, 64, 64), is_orderless=True, is_quick=False),
 }
 every_model = pytest.mark.parametrize(
-    "case", [pytest.param(c, id=name, marks=[] if c.is_quick else pytest.mark.slow) for name, c in CASES.items()]
+    "case",
+    [pytest.param(c, id=name, marks=[] if c.is_quick else pytest.mark.slow) for name, c in CASES.items()],
+    scope="module",  # the tests of a case come one after another
 )
 # Tracing takes seconds: in the quick suite one model a family.
 FEW = ("tsn_attention", "trn", "gru", "eco")
@@ -132,15 +134,25 @@ def flat(logits) -> Tensor:
     return torch.cat([*logits.values()], dim=1) if isinstance(logits, dict) else logits
 
 
-def num_logits(case: Case) -> int:
-    return sum(TASKS.values()) if isinstance(case.build()(video(case)), dict) else 5
+@pytest.fixture(scope="module")
+def model(case) -> nn.Module:
+    """One in eval mode, for the tests of a case that leave it as it is."""
+    torch.manual_seed(0)
+    return evaluated(case)
+
+
+@pytest.fixture(scope="module")
+def logits(case, model) -> Tensor | dict[str, Tensor]:
+    """What `model` says of `video`, when it is asked for the first time."""
+    with torch.no_grad():
+        return model(video(case))
 
 
 @every_model
-def test_forward(case):
-    logits = flat(evaluated(case)(video(case)))
-    assert logits.shape == (2, num_logits(case))
-    assert logits.isfinite().all()
+def test_forward(case, logits):
+    num_logits = sum(TASKS.values()) if isinstance(logits, dict) else 5
+    assert flat(logits).shape == (2, num_logits)
+    assert flat(logits).isfinite().all()
 
 
 @every_model
@@ -155,38 +167,33 @@ def test_a_gradient_in_every_parameter(case):
 
 @every_model
 @torch.inference_mode()
-def test_two_eval_passes_are_equal(case):
-    model = evaluated(case)
-    torch.testing.assert_close(model(video(case)), model(video(case)), rtol=0, atol=0)
+def test_two_eval_passes_are_equal(case, model, logits):
+    torch.testing.assert_close(model(video(case)), logits, rtol=0, atol=0)
 
 
 @every_model
 @torch.inference_mode()
-def test_a_batch_of_two_is_two_of_one(case):
-    model, clips = evaluated(case), video(case)
-    alone = torch.cat([flat(model(clips[:1])), flat(model(clips[1:]))])
-    torch.testing.assert_close(flat(model(clips)), alone, rtol=1e-4, atol=1e-4)
+def test_a_batch_of_two_is_two_of_one(case, model, logits):
+    alone = torch.cat([flat(model(clip)) for clip in video(case).split(1)])
+    torch.testing.assert_close(flat(logits), alone, rtol=1e-4, atol=1e-4)
 
 
 @every_model
 @torch.inference_mode()
-def test_copies_and_state_dicts_are_the_same_model(case):
-    model = evaluated(case)
+def test_copies_and_state_dicts_are_the_same_model(case, model, logits):
     stored = io.BytesIO()
     torch.save(model.state_dict(), stored)
     other = case.build().eval()
     stored.seek(0)
     other.load_state_dict(torch.load(stored, weights_only=True))
-    expected = model(video(case))
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), other):
-        torch.testing.assert_close(twin(video(case)), expected, rtol=0, atol=0)
+        torch.testing.assert_close(twin(video(case)), logits, rtol=0, atol=0)
 
 
 @every_model
 @torch.inference_mode()
-def test_bfloat16_says_about_the_same(case):
-    model = evaluated(case)
-    expected = flat(model(video(case)))
+def test_bfloat16_says_about_the_same(case, model, logits):
+    expected = flat(logits)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = flat(model(video(case))).float()
     assert (found - expected).abs().max() < 0.1 * expected.abs().max().clamp(min=1)
@@ -194,12 +201,11 @@ def test_bfloat16_says_about_the_same(case):
 
 @every_model
 @torch.inference_mode()
-def test_the_order_of_segments_matters_where_it_should(case):
-    model, clips = evaluated(case), video(case)
+def test_the_order_of_segments_matters_where_it_should(case, model, logits):
     num_frames = getattr(model, "frames_per_segment", 1)
-    segments = clips.unflatten(2, (-1, num_frames))
+    segments = video(case).unflatten(2, (-1, num_frames))
     order = torch.arange(segments.shape[2]).roll(1)
-    expected = flat(model(clips))
+    expected = flat(logits)
     difference = (flat(model(segments[:, :, order].flatten(2, 3))) - expected).abs().max() / expected.abs().max()
     if case.is_orderless:
         assert difference < 1e-4

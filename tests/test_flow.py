@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_video import bars, read_number, write_index_video
 from PIL import Image
+from waiting import wait_until
 
 from pv_sparse import VideoDecodeError
 from pv_sparse.cli import main
@@ -256,8 +257,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     arguments = [str(tmp_path / "videos"), str(tmp_path / "out"), "--size", "64x48", "--jobs", "2"]
     command = [sys.executable, "-W", "ignore", "-m", "pv_sparse", "flow", *arguments]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not any((tmp_path / "out" / str(number)).exists() for number in range(9)):
-        assert running.poll() is None
+    wait_until(lambda: any((tmp_path / "out" / str(number)).exists() for number in range(9)), running)
     running.send_signal(signal.SIGKILL)
     running.wait()
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[0-9]")}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from pv_sparse.parallel import for_each
 
@@ -76,13 +77,10 @@ def test_no_process_outlives_its_parent(tmp_path, how):
     command = [sys.executable, "-W", "ignore", str(tmp_path / "program.py"), str(tmp_path)]
     parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
     files = [tmp_path / "0", tmp_path / "1"]
-    while not all(file.exists() and file.read_text().endswith("\n") for file in files):
-        assert parent.poll() is None
+    wait_until(lambda: all(file.exists() and file.read_text().endswith("\n") for file in files), parent)
     parent.send_signal(how)
     parent.wait()
-    for file in files:
-        while is_running(int(file.read_text())):
-            pass
+    wait_until(lambda: not any(is_running(int(file.read_text())) for file in files))
 
 
 def is_running(process: int) -> bool:

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import REPOSITORY, demo_video
 
+from pv_sparse.cli import main
 from pv_sparse.recipes.config import compose
 from pv_sparse.zoo.loading import find_weights
 
@@ -135,7 +137,8 @@ def test_the_commands_exist():
             assert f"\n{name}:" in makefile
         elif tool == "pv-sparse":
             names = re.match(r"pv-sparse ((?:zoo|study make) \w+|\w+)", command)[1].split()
-            subprocess.run([sys.executable, "-m", "pv_sparse", *names, "--help"], check=True, capture_output=True)
+            helped = CliRunner().invoke(main, [*names, "--help"])
+            assert helped.exit_code == 0, helped.output
             if name in ("train", "evaluate"):
                 compose(name, shlex.split(command)[2:])
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 from square_runs import SMALL, Killed, assert_same_tensors, quiet_lightning, run
+from waiting import wait_until
 
 from pv_sparse.recipes import report, trainers
 
@@ -156,8 +157,7 @@ def test_a_process_that_is_killed_and_the_same_command(data, whole, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
     checkpoint = tmp_path / "checkpoints" / "last.ckpt"
-    while not checkpoint.exists():
-        assert first.poll() is None
+    wait_until(checkpoint.exists, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert not (tmp_path / "model.safetensors").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import decode_in_full
 from stream_server import RtspServer, Session, StreamServer, transport_stream
+from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -74,9 +75,7 @@ def test_a_kill_loses_no_line_that_was_written(ts, tiny, tmp_path):
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as watch:
         watch.stdin.write(ts)
         watch.stdin.flush()
-        while not output.exists() or output.read_bytes().count(b"\n") < LEAST_LINES:
-            assert watch.poll() is None
-            os.sched_yield()
+        wait_until(lambda: output.exists() and output.read_bytes().count(b"\n") >= LEAST_LINES, watch)
         watch.kill()
         watch.wait(timeout=60)
     lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -144,8 +143,7 @@ def test_ctrl_c_does_not_wait_for_a_dead_stream(ts, tiny):
     with StreamServer(Session([ts], "stalls")) as streams:
         words = command(streams.address, tiny, "--timeout", "300")
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as watch:
-            while not streams.num_clients:
-                os.sched_yield()
+            wait_until(lambda: streams.num_clients > 0, watch)
             watch.send_signal(signal.SIGINT)
             _, told = watch.communicate(timeout=60)
     assert watch.returncode == 130

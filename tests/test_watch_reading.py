@@ -277,14 +277,28 @@ def test_what_is_no_camera_says_so():
 
 
 class HandedOver(FakeClock):
-    """While it waits, what lies in the mailbox is taken."""
+    """While it waits, what lies in the mailbox is taken. Once, `late` seconds pass too, between two frames."""
 
     mailbox: Mailbox
+    late = 0.0
+    _is_held = False
+
+    def now(self) -> float:
+        """Only the reader asks. A frame that it has held back is as late as it was then."""
+        if self.late and not self._is_held:
+            self._hand_over()
+            self.seconds, self.late = self.seconds + self.late, 0.0
+        self._is_held = False
+        return super().now()
 
     def wait(self, seconds: float) -> None:
+        self._hand_over()
+        super().wait(seconds)
+        self._is_held = True
+
+    def _hand_over(self) -> None:
         with self.mailbox._changed:
             self.mailbox._changed.wait_for(lambda: not self.mailbox._num_frames or self.mailbox._is_closed, 10)
-        super().wait(seconds)
 
 
 def test_bursts_play_at_their_own_rate(ts):
@@ -299,7 +313,7 @@ def test_bursts_play_at_their_own_rate(ts):
                 item = reader.mailbox.take()
                 arrivals += [item] if isinstance(item, Arrival) else []
                 if len(arrivals) == 5 and not comes.is_set():
-                    clock.seconds += 3
+                    clock.late = 3.0
                     comes.set()
     assert ([arrival.number for arrival in arrivals], reader.mailbox.dropped) == (list(range(NUM_FRAMES)), 0)
     steps = [after.came_at - before.came_at for before, after in itertools.pairwise(arrivals)]
@@ -331,14 +345,15 @@ def test_frames_that_are_not_due_are_not_dropped(server, ts):
     ("then", "told"),
     [
         ("ends", "the stream ended"),
-        ("stalls", r"nothing came for 0\.2 s"),
+        ("stalls", "nothing came for 1 s"),
         ("drops", r"(it broke off|it cannot be opened|what comes is no video) .*"),
     ],
 )
 def test_a_stream_that_breaks_off_is_connected_to_again(server, then, told, ts, wide_ts):
     clock = FakeClock()
     streams = server(Session([ts], then), Session([wide_ts]))
-    outcome = serve(streams, clock, reconnects=1, timeout=0.2 if then == "stalls" else 2.0)
+    # No less: a machine that is busy with other things takes a while for each of the four answers of an RTSP server.
+    outcome = serve(streams, clock, reconnects=1, timeout=1.0 if then == "stalls" else 2.0)
     first, second, *_ = outcome.messages
     assert 0.5 in clock.waits
     assert streams.num_clients >= 3  # a client that was reset may come back by itself
