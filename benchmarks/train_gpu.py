@@ -2,8 +2,8 @@
 
 TSN with ResNet-50, 8 frames of 224x224, batches of 16 clips, SGD in bfloat16 mixed precision, on one GPU; a
 `DataLoader` with a worker for each core but two. Sides as in train.py: `ours`, and PyTorchVideo's random
-`window` of 2 s; `no data` repeats one batch that is on the GPU: the most that can be. The `whole` clip is left out: with
-16 cores PyTorchVideo's decoder failed at it ("Resource temporarily unavailable").
+`window` of 2 s; `no data` repeats one batch that is on the GPU: the most that can be. The `whole` clip is left out:
+with 16 cores PyTorchVideo's decoder failed at it ("Resource temporarily unavailable").
 
 Wall seconds from starting the workers to the last step; sides in turns, medians and extremes of the rounds. Prints a
 table and writes train_gpu.json.
@@ -96,8 +96,9 @@ def row(side: str, taken: list[dict[str, float]], window: list[dict[str, float]]
     other = statistics.median(each["clips_per_second"] for each in window)
     clips, waiting, cpu = (found[name] for name in ("clips_per_second", "waiting", "cpu_seconds"))
     ratio = clips["median"] / other
+    spread = f"({clips['least']:.1f} to {clips['most']:.1f})"
     print(
-        f"{side:7} {clips['median']:7.1f} clips/s ({clips['least']:.1f} to {clips['most']:.1f}), {ratio:.1f} of window: "
+        f"{side:7} {clips['median']:7.1f} clips/s {spread}, {ratio:.1f} of window; "
         f"waits {waiting['median']:.0%} of the time; {cpu['median']:.3f} CPU s a clip"
     )
     return {"side": side, "clips": BATCHES[side] * BATCH, **found, "times_window": ratio}

@@ -13,6 +13,12 @@ from pv_sparse.cli_options import debug_option, jobs_option, needs_extra
 @click.option("--full", "level", flag_value="full", help="The whole grid with 3 seeds, which takes hours.")
 @click.option("--out", default="runs/study", type=click.Path(file_okay=False), show_default=True, metavar="DIR")
 @click.option("--vtest", type=click.Path(dir_okay=False, exists=True), metavar="PATH", help="vtest.avi of OpenCV.")
+@click.option(
+    "--clips",
+    type=click.Path(file_okay=False, exists=True),
+    metavar="DIR",
+    help="Videos for study_spliced, beside the sample clips of the extra demo.",
+)
 @click.option("--only", multiple=True, metavar="EXPERIMENT", help="Such as study_fusion; may be given several times.")
 @click.option("--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
 @jobs_option
@@ -23,6 +29,7 @@ def study(
     level: str | None,
     out: str,
     vtest: str | None,
+    clips: str | None,
     only: tuple[str, ...],
     accelerator: str,
     jobs: int,
@@ -39,8 +46,8 @@ def study(
     with needs_extra("study"):
         from pv_sparse.study_command import StudyOptions, run
 
-    source = Path(vtest) if vtest else None
-    failed = run(StudyOptions(level or "default", Path(out), only, source, jobs, accelerator))
+    source, more_clips = Path(vtest) if vtest else None, Path(clips) if clips else None
+    failed = run(StudyOptions(level or "default", Path(out), only, source, more_clips, jobs, accelerator))
     sys.exit(1 if failed else 0)
 
 

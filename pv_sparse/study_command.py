@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,11 @@ from pv_sparse.study.making import DATA_SETS, make
 from pv_sparse.study.plan import Plan, PlannedRow, Planner
 from pv_sparse.study.relevance import write_sheets
 from pv_sparse.study.report import SHEETS_FOLDER, write_report
-from pv_sparse.study.results import RESULTS_FILE, Row, read_results
+from pv_sparse.study.results import RESULTS_FILE, Results, Row, read_results
 from pv_sparse.study.results_frame import results_frame
 from pv_sparse.study.running import DATA, TRAINED, run_plan
+from pv_sparse.study.spliced_plan import SplicedPlan, SplicedTest, plan_spliced
+from pv_sparse.study.spliced_running import run_spliced
 from pv_sparse.study.training_runs import MODEL_FILE, is_trained
 
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -40,7 +42,8 @@ class StudyOptions:
         level: `quick`, `default` or `full`.
         out: folder of the study.
         only: names of experiments; () is all.
-        vtest: the file that `walking` is cut from.
+        vtest: the file that `walking` is cut from, and the footage of `spliced`.
+        clips: a folder of videos, which become clips of `spliced` beside the sample clips.
         jobs: how many processes.
         accelerator: `auto`, `cpu` or `gpu`.
     """
@@ -49,6 +52,7 @@ class StudyOptions:
     out: Path
     only: tuple[str, ...] = ()
     vtest: Path | None = None
+    clips: Path | None = None
     jobs: int = 1
     accelerator: str = "auto"
 
@@ -62,13 +66,15 @@ def run(options: StudyOptions) -> int:
     torch.set_num_threads(1)  # of this process, where one job works in it: CPU times are of one core
     level = study.levels[options.level]
     plan = Planner(level, study.data, options.out / DATA, options.accelerator, options.vtest).plan(experiments)
-    for why in plan.left_out:
+    spliced = plan_spliced(experiments, level, options.accelerator, options.clips, options.vtest)
+    for why in (*plan.left_out, *spliced.left_out):
         _tell(why)
-    if not plan.rows:
+    num_rows = len(plan.rows) + len(spliced.tests)
+    if not num_rows:
         return 0
     todo = sum(not is_trained(options.out / TRAINED / key) for key in plan.trainings)
-    _tell(f"{level.name}: {len(plan.rows)} rows of {len(plan.trainings)} training runs, {todo} of them to be done")
-    failed = _measured(study, plan, options)
+    _tell(f"{level.name}: {num_rows} rows of {len(plan.trainings)} training runs, {todo} of them to be done")
+    failed = _measured(study, plan, spliced, options)
     _tell(f"{time.monotonic() - begin:.0f} s: {_report(plan, options.out)} is the report")
     return failed
 
@@ -93,32 +99,47 @@ def report(folder: Path) -> None:
     _tell(f"{write_report(read_results(folder), folder)}")
 
 
-def _measured(study: StudyFile, plan: Plan, options: StudyOptions) -> int:
+def _measured(study: StudyFile, plan: Plan, spliced: SplicedPlan, options: StudyOptions) -> int:
     """How many rows failed; a study that is told to stop says so, and ends with the code of a stopped program."""
-    out, jobs, level = options.out, options.jobs, options.level
-    out.mkdir(parents=True, exist_ok=True)
-    there = read_results(out) if (out / RESULTS_FILE).exists() else None
-    commands = {name: command(level, name) for name in study.experiments}
-    measured = {row.cell.experiment for row in plan.rows}
-    frame = results_frame(level, options.accelerator, commands, measured, there)
-    failed = 0
+    options.out.mkdir(parents=True, exist_ok=True)
+    num_rows, failed = len(plan.rows) + len(spliced.tests), 0
     try:
-        make_data(plan.trainings.values(), jobs, _tell)
-        make_other_data(plan.other_data(), jobs, _tell)
-        with closing(run_plan(plan, out, jobs, options.accelerator, frame)) as rows:  # ends its processes
+        with closing(_outcomes(study, plan, spliced, options)) as rows:  # ends its processes
             for done, (planned, outcome) in enumerate(rows, 1):
                 failed += isinstance(outcome, str)
-                _tell_row(planned, outcome, len(plan.rows) - done)
+                _tell_row(planned, outcome, num_rows - done)
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the second of the first
         _tell("stopped: the same command goes on where it was")
         sys.exit(exit_code(stop))
     return failed
 
 
-def command(level: str, experiment: str) -> str:
+def _outcomes(
+    study: StudyFile, plan: Plan, spliced: SplicedPlan, options: StudyOptions
+) -> Generator[tuple[PlannedRow | SplicedTest, Row | str], None, None]:
+    """What trains nothing comes first: whether its clips can be used is soon known."""
+    out, jobs, accelerator = options.out, options.jobs, options.accelerator
+    if spliced.tests:
+        frame = _frame(study, options, {test.cell.experiment for test in spliced.tests})
+        yield from run_spliced(spliced, out, jobs, accelerator, frame, _tell)
+    if plan.rows:
+        make_data(plan.trainings.values(), jobs, _tell)
+        make_other_data(plan.other_data(), jobs, _tell)
+        frame = _frame(study, options, {row.cell.experiment for row in plan.rows})
+        yield from run_plan(plan, out, jobs, accelerator, frame)
+
+
+def _frame(study: StudyFile, options: StudyOptions, measured: Collection[str]) -> Results:
+    there = read_results(options.out) if (options.out / RESULTS_FILE).exists() else None
+    commands = {name: command(options.level, name, options.clips is not None) for name in study.experiments}
+    return results_frame(options.level, options.accelerator, commands, measured, there)
+
+
+def command(level: str, experiment: str, has_clips: bool = False) -> str:
     """What makes the rows of an experiment."""
     words = ["pv-sparse study", *([] if level == "default" else [f"--{level}"]), f"--only {experiment}"]
-    return " ".join([*words, *(["--vtest vtest.avi"] if experiment == "study_grid" else [])])
+    words += ["--vtest vtest.avi"] if experiment in ("study_grid", "study_spliced") else []
+    return " ".join([*words, *(["--clips DIR"] if experiment == "study_spliced" and has_clips else [])])
 
 
 def _experiments(study: StudyFile, only: Sequence[str]) -> list[Experiment]:
@@ -153,7 +174,7 @@ def _write_sheets(plan: Plan, out: Path) -> None:
         write_sheets(model, instantiate(config.data.val), out / SHEETS_FOLDER)
 
 
-def _tell_row(planned: PlannedRow, measured: Row | str, num_left: int) -> None:
+def _tell_row(planned: PlannedRow | SplicedTest, measured: Row | str, num_left: int) -> None:
     name = f"{'  '.join(planned.cell)}  seed {planned.seed}"
     if isinstance(measured, str):
         click.echo(f"Error: {name}: {measured}", err=True)

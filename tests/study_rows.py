@@ -58,6 +58,7 @@ def _cells() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
     yield ("study_ensemble", "order20", "eco_ensemble", ORDERED), 0.985, 3.2
     yield ("study_ensemble", "order20", "trn_multi_scale", ORDERED), 0.952, 0.8
     yield from _selection()
+    yield from _spliced()
     for model, (on_order, on_appearance) in MODALITIES.items():
         yield ("study_modalities", "order20", model, ORDERED), on_order, 0.8
         yield ("study_modalities", "appearance20", model, ORDERED), on_appearance, 0.8
@@ -78,6 +79,15 @@ def _selection() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
         yield ("study_selection", data, model, "even 8"), even, 16.0
         for selector, share in (("motion", 0.1), ("diverse", 0.06), ("saliency", 1.0)):
             yield ("study_selection", data, model, f"{selector} 8"), even + share * gain, 22.0
+
+
+def _spliced() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:
+    cell = ("study_spliced", "spliced", "tsn_efficientnet_lite0")
+    for number, even in ((4, 0.2), (8, 0.35), (16, 0.45), (32, 0.6)):
+        yield (*cell, f"even {number}"), even, 20.0 * number
+        for selector, gain in (("motion", 0.32), ("diverse", 0.25)):
+            if number <= 16:
+                yield (*cell, f"{selector} {number}"), even + gain, 60.0 + 20.0 * number
 
 
 def _segments() -> Iterator[tuple[tuple[str, str, str, str], float, float]]:

@@ -105,7 +105,7 @@ def test_rows_of_other_experiments_stay_where_level_and_accelerator_are_the_same
     assert commands["study_segments"] == "pv-sparse study --quick --only study_segments"
     frame = results_frame("quick", "cpu", commands, ["study_segments"], RESULTS)
     assert frame.rows == [ROW]
-    assert list(frame.commands) == ["study_fusion", "study_segments"]
+    assert frame.commands == {"study_fusion": "c", "study_segments": commands["study_segments"]}
     assert results_frame("quick", "cpu", commands, ["study_fusion"], RESULTS).rows == []
     assert results_frame("full", "cpu", commands, ["study_segments"], RESULTS).rows == []
     of_a_gpu = replace(RESULTS, machine=RESULTS.machine | {"accelerator": "a card"})

@@ -86,9 +86,9 @@ def test_the_page_is_well_formed_and_has_what_readers_need(html):
     assert page.all("html")[0]["lang"] == "en"
     assert [len(page.all(tag)) for tag in ("title", "h1", "main")] == [1, 1, 1]
     assert {cell["scope"] for cell in page.all("th")} == {"col", "row"}
-    assert len(page.all("caption")) == len(page.all("table")) == 9
+    assert len(page.all("caption")) == len(page.all("table")) == 10
     pictures = [own for own in page.all("div") if own.get("role") == "img"]
-    assert len(pictures) == len(page.all("svg")) == 8
+    assert len(pictures) == len(page.all("svg")) == 9
     assert all("top-1" in (own["aria-label"] or "") for own in pictures)
 
 
@@ -136,7 +136,7 @@ def test_tables_have_means_and_deviations_of_the_rows(html, tmp_path):
 
 def test_each_experiment_has_its_command_and_its_findings(html):
     texts = text_of(html)
-    for name in ("fusion", "time_order", "segments", "sampling", "grid", "ensemble", "modalities"):
+    for name in ("fusion", "time_order", "segments", "sampling", "grid", "ensemble", "modalities", "spliced"):
         assert f"pv-sparse study --full --only study_{name}" in texts
     assert texts.count("TSN cannot tell an event from its reverse") == 2
     assert "pv-sparse study --full" in texts

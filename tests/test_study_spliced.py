@@ -162,7 +162,8 @@ def test_figures_count_what_is_right(made, weights):
     assert (figures.select, figures.num_segments) == ("even", 30)
     assert figures.in_clip == pytest.approx(0.2, abs=0.05)
     assert 0 <= figures.top5 <= 1
-    assert figures.cpu_seconds > 0
+    assert 0 < figures.decode_cpu_seconds < figures.cpu_seconds
+    assert figures.num_videos == 4
     # Whatever is said of a video, one order of two classes makes it right, and the other wrong.
     swapped = figures_of(videos, replace(truth, classes=(3, 2)), weights, 30)
     assert figures.first + swapped.first == 1

@@ -13,6 +13,7 @@ from pv_sparse.errors import PvSparseError
 from pv_sparse.models.fusion import FUSE
 from pv_sparse.recipes.config import compose, plain
 from pv_sparse.study.experiments import LEVELS, Experiment, FrameChoice, Selection, StudyModel, Variant
+from pv_sparse.study.report_names import SPLICED
 
 
 def read_experiment(name: str) -> Experiment:
@@ -108,6 +109,7 @@ def _check(experiment: Experiment, where: str) -> None:
             check_name(model, models, f"{where}.variants {variant.name}, models")
     for name, own in experiment.models.items():
         _check_model(own, experiment.models, f"{where}.models.{name}")
+        _check_weights(own, experiment.data, f"{where}.models.{name}")
     for level, selections in experiment.levels.items():
         for selection in selections:
             told = {"data": experiment.data, "models": models, "variants": names}
@@ -129,3 +131,10 @@ def _check_model(model: StudyModel, models: Mapping[str, StudyModel], where: str
     check_name(model.by, FUSE, f"{where}, by")
     if len(model.fuse) == 1 or (model.fuse and model.train):
         raise PvSparseError(f"{where}: a fusion takes two models or more, and no train of its own")
+
+
+def _check_weights(model: StudyModel, data: Sequence[str], where: str) -> None:
+    if bool(model.weights) != (tuple(data) == (SPLICED,)):
+        raise PvSparseError(f"{where}: weights are tested on data: [{SPLICED}], and nothing else is")
+    if model.weights and model != StudyModel(weights=model.weights):
+        raise PvSparseError(f"{where}: weights are taken as they are: give them alone, or leave them out")

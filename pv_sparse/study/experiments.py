@@ -55,19 +55,21 @@ class FrameChoice:
 
 @dataclass(frozen=True)
 class StudyModel:
-    """A model that is trained, or a fusion of others.
+    """A model that is trained, or a fusion of others, or weights of the zoo as they are.
 
     Attributes:
         train: overrides of `pv-sparse train`.
         flow: it reads optical flow: the configuration of its data is the data set's with `_flow` behind its name.
         fuse: the models whose answers are averaged, two or more; () trains one.
         by: what is averaged, `scores` or `logits`.
+        weights: a name of the zoo, in the place of all other fields; None trains.
     """
 
     train: Names = ()
     flow: bool = False
     fuse: Names = ()
     by: str = "scores"
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,11 @@ class Experiment:
     variants: tuple[Variant, ...]
     levels: Mapping[str, tuple[Selection, ...]] = field(default_factory=dict)
     trained_on: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether models are trained for it; they are weights of the zoo where not."""
+        return not any(model.weights for model in self.models.values())
 
     def combinations(self, level: str = "full") -> list[Combination]:
         """What a level measures, in the order of the file."""

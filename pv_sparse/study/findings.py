@@ -21,6 +21,7 @@ from pv_sparse.study.findings_record import Evidence, Finding, MissingRowsError
 from pv_sparse.study.findings_selection import (
     chosen_frames_do_no_harm,
     chosen_frames_find_the_event,
+    chosen_frames_of_real_videos,
     few_chosen_frames_are_as_good_as_many,
     selectors_without_training,
 )
@@ -75,6 +76,7 @@ RULES: dict[str, tuple[Callable[[Evidence], Finding], ...]] = {
         selectors_without_training,
         chosen_frames_do_no_harm,
     ),
+    "study_spliced": (chosen_frames_of_real_videos,),
 }
 
 

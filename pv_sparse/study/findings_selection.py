@@ -6,7 +6,8 @@ from typing import NamedTuple
 from pv_sparse.study import findings_published as published
 from pv_sparse.study.findings_record import Evidence, Finding, MissingRowsError, aim, points
 from pv_sparse.study.report_cells import A_POINT, ROUNDING, Measured, above, all_of
-from pv_sparse.study.report_names import APPEARANCE, ORDER, UNTRIMMED, data_name, model_name
+from pv_sparse.study.report_names import APPEARANCE, ORDER, SPLICED, UNTRIMMED, data_name, model_name
+from pv_sparse.study.spliced import VIDEOS_OF_A_CLIP
 
 EVEN, SALIENCY, UNTRAINED = "even", "saliency", ("motion", "diverse")
 FEWER_LOOKS = "saliency of 32 looks"
@@ -104,6 +105,31 @@ def chosen_frames_do_no_harm(selection: Evidence) -> Finding:
         "What chosen frames cost in short videos",
         (),
         f"Of {FEW} frames, against even ones: {told}. " + aim(reached, "never more than a point below"),
+        None,
+    )
+
+
+def chosen_frames_of_real_videos(spliced: Evidence) -> Finding:
+    """Selectors that were not trained, and a network that was trained on pictures, in long real videos."""
+    (own,) = _all(spliced, (SPLICED,))
+    pairs = {selector: _pair(own, selector, EVEN, FEW) for selector in UNTRAINED}
+    even, many = own.cells[f"{EVEN} {FEW}"], own.cells.get(f"{EVEN} {MANY}")
+    if many is None:
+        raise MissingRowsError(f"no {MANY} even frames beside {FEW} chosen ones")
+    gains = "; ".join(f"{name} {chosen}, {points(chosen.mean - even.mean)}" for name, (chosen, _) in pairs.items())
+    costs = ", ".join(f"{name} {chosen.cpu_ms:.0f}" for name, (chosen, _) in pairs.items())
+    counts = [name for name, (chosen, _) in pairs.items() if above(chosen, even)]
+    num_clips = even.num_videos // VIDEOS_OF_A_CLIP
+    return Finding(
+        spliced.experiment,
+        "What chosen frames bring in real videos, where nothing is trained",
+        (),
+        f"Of {FEW} frames, evenly spread {even}; {gains}. More than other draws would change: "
+        f"{' and '.join(counts) or 'none of them'}. {MANY} even frames {many}. CPU ms of a video: {FEW} even frames "
+        f"{even.cpu_ms:.0f}, {costs}, {MANY} even frames {many.cpu_ms:.0f}. The set is small: {even.num_videos} videos "
+        f"a seed, {even.num_videos * even.num_seeds} in all, {VIDEOS_OF_A_CLIP} a seed of each of {num_clips} clips, "
+        f"so that 1 of {num_clips} is chance; and one calm footage, from which clips stand out. That choosing can "
+        "bring this much is all it says, not that it does so with other clips and other footage.",
         None,
     )
 

@@ -106,14 +106,14 @@ class Planner:
         self._keys: dict[tuple[tuple[str, ...], int], str] = {}
 
     def plan(self, experiments: Sequence[Experiment]) -> Plan:
-        """Of all cells and seeds of the level.
+        """Of all cells and seeds of the level; experiments that train nothing are no part of it (`plan_spliced`).
 
         Raises:
             PvSparseError: overrides that do not exist.
         """
         rows: list[PlannedRow] = []
         left_out: dict[str, None] = {}
-        for experiment in experiments:
+        for experiment in (each for each in experiments if each.is_trained):
             for combination in experiment.combinations(self.level.name):
                 why = self._why_not(experiment, combination)
                 if why is None:

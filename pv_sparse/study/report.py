@@ -157,16 +157,16 @@ def _how_to_read(has_seeds: bool) -> str:
         else "other test videos, drawn anew for each model, would give; what other seeds would give is not in it"
     )
     points = (
-        "Top-1 is the share of test videos whose class got the highest score. The dashed line marks one half, the "
-        "most that can be had on order and walking without knowing the order of the frames. Accuracies over the time "
-        "of decoding have axes of their own range.",
+        "Top-1 is the share of test videos whose class got the highest score; of spliced ones, see above. The dashed "
+        "line marks one half, the most that can be had on order and walking without knowing the order of the frames. "
+        "Accuracies over the time of decoding have axes of their own range.",
         f"A difference counts where it is more than {ERRORS_THAT_COUNT:g} times its standard error, that which "
         f"{would_differ}. Where it is less, the report says that it cannot tell. Aims, and what is called close, are "
         "held against the accuracies as they are.",
         "CPU milliseconds are those of the whole test on one thread, divided by its videos: opening, decoding, "
         "transform and network; decoding means all before the network, what a selector looks at too. The experiments "
-        "on sampling and selection read the video files; the others read frames, or optical flow, that were made of "
-        "them before.",
+        "on sampling, selection and spliced videos read the video files; the others read frames, or optical flow, that "
+        "were made of them before.",
         f"Published figures are accuracies of much larger networks on real data: the direction is what compares. Those "
         f"marked as {NOT_CHECKED} come from memory of the papers.",
     )

@@ -2,9 +2,10 @@
 
 ORDER, APPEARANCE, WALKING = "order20", "appearance20", "walking"
 UNTRIMMED_ORDER, UNTRIMMED_APPEARANCE = "untrimmed_order", "untrimmed_appearance"
+SPLICED = "spliced"
 UNTRIMMED = (UNTRIMMED_APPEARANCE, UNTRIMMED_ORDER)
 # Where one frame tells the class.
-BY_LOOKS = (APPEARANCE, UNTRIMMED_APPEARANCE)
+BY_LOOKS = (APPEARANCE, UNTRIMMED_APPEARANCE, SPLICED)
 
 DATA = {
     ORDER: "order",
@@ -12,6 +13,7 @@ DATA = {
     WALKING: "walking",
     UNTRIMMED_APPEARANCE: "long appearance",
     UNTRIMMED_ORDER: "long order",
+    SPLICED: "spliced",
 }
 DATA_TEXTS = {
     ORDER: "Generated. The class is what happens: ten events and their twins, which show the same frames backwards. "
@@ -24,6 +26,10 @@ DATA_TEXTS = {
     "the classes of appearance; the rest is grey shapes in other scenes. Models are those that were trained on "
     "appearance.",
     UNTRIMMED_ORDER: "The same with the events of order, and models that were trained on order.",
+    SPLICED: "Real, one to four minutes. For 3 to 10 % of the time a clip of something else is to be seen; the rest is "
+    "one footage of people who cross a yard, over and over; the camera stands still. The network is one for pictures, "
+    "and was trained on none of these. The class of a clip is what it says of the clip alone, and a video is right "
+    "where, of the classes of all clips, this one rises most above what the network says of the footage alone.",
 }
 MODELS = {
     "tsn_avg": "TSN average",
@@ -53,6 +59,7 @@ MODELS = {
     "eco_lite_8": "ECO-Lite 8 frames",
     "eco_lite_12": "ECO-Lite 12 frames",
     "eco_ensemble": "ECO-Lite ensemble",
+    "tsn_efficientnet_lite0": "TSN EfficientNet-Lite0",
 }
 
 

@@ -107,6 +107,7 @@ PLOTS: dict[str, Callable[[str, Cells], Plot]] = {
     "study_ensemble": _dots_by_data,
     "study_modalities": _dots_by_data,
     "study_selection": _curves,
+    "study_spliced": _curves,
 }
 
 

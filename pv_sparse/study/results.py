@@ -37,13 +37,13 @@ class Row:
 
     Attributes:
         experiment: name of a file `configs/experiment/study_*.yaml`, without the suffix.
-        data: `order20`, `appearance20`, `walking`, `untrimmed_order` or `untrimmed_appearance`.
+        data: `order20`, `appearance20`, `walking`, `untrimmed_order`, `untrimmed_appearance` or `spliced`.
         model, variant: names of the experiment's configuration.
-        seed: of first weights and draws; the data are the same for all seeds.
-        top1: share of the test videos whose class had the highest score, 0 to 1.
+        seed: of first weights and draws; the data are the same for all seeds, but for `spliced`, which it draws.
+        top1: share of the test videos whose class had the highest score, 0 to 1; of `spliced`, rose most (`truth_of`).
         cpu_seconds: CPU time of the test, all videos together: opening, decoding, transform, network.
         decode_cpu_seconds: the part of it before the network.
-        train_cpu_seconds: CPU time of the training, or None for fused models.
+        train_cpu_seconds: CPU time of the training, 0 where nothing was trained, or None for fused models.
         num_videos: of the test.
     """
 

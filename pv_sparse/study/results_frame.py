@@ -2,13 +2,14 @@
 
 import os
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pv_sparse.study.results import Results
+from pv_sparse.study.results import Results, Row
 from pv_sparse.versions import versions
 
 
@@ -27,7 +28,8 @@ def results_frame(
         level, accelerator: of the study.
         commands: of all experiments, in their order.
         measured: the experiments that will be.
-        before: what the folder has; of the same level and accelerator, rows of the other experiments stay.
+        before: what the folder has; of the same level and accelerator, rows of the other experiments stay, and what
+            made them.
     """
     here = machine(accelerator)
     stays = before is not None and before.level == level and before.machine.get("accelerator") == here["accelerator"]
@@ -37,8 +39,16 @@ def results_frame(
         if row.experiment in commands and row.experiment not in measured
     ]
     there = {*measured, *(row.experiment for row in kept)}
-    own = {name: command for name, command in commands.items() if name in there}
+    of_before = {} if before is None else before.commands
+    own = {name: of_before.get(name, command) for name, command in commands.items() if name in there}
+    own |= {name: commands[name] for name in own if name in measured}
     return Results(level, here, versions(), kept, own)
+
+
+def with_rows(frame: Results, rows: Sequence[Row]) -> Results:
+    """Results with more rows, in the order of the experiments."""
+    order = list(frame.commands)
+    return replace(frame, rows=sorted([*frame.rows, *rows], key=lambda row: order.index(row.experiment)))
 
 
 def _processor() -> str:

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Collection, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pv_sparse.errors import PvSparseError, one_line
@@ -11,6 +11,7 @@ from pv_sparse.parallel import for_each
 from pv_sparse.study.fused_tests import fuse_tests
 from pv_sparse.study.plan import Plan, PlannedRow, Test
 from pv_sparse.study.results import RESULTS_FILE, Results, Row, write_results
+from pv_sparse.study.results_frame import with_rows
 from pv_sparse.study.testing import Figures, read_tested, run_test, write_tested
 from pv_sparse.study.training_runs import TrainingRun, cpu_seconds, is_trained, train_into
 
@@ -192,6 +193,4 @@ def _row(row: PlannedRow, out: Path, seen: Seen) -> Row:
 
 
 def _results(frame: Results, plan: Plan, progress: Progress) -> Results:
-    order = list(frame.commands)
-    rows = [*frame.rows, *(progress.rows[row] for row in plan.rows if row in progress.rows)]
-    return replace(frame, rows=sorted(rows, key=lambda row: order.index(row.experiment)))
+    return with_rows(frame, [progress.rows[row] for row in plan.rows if row in progress.rows])

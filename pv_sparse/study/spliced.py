@@ -20,6 +20,8 @@ LENGTHS = (60.0, 240.0)
 PIECE_SECONDS = (5.0, 20.0)
 # Share of the video that the clip takes.
 SHARES = (0.03, 0.1)
+# Of a seed, in the study.
+VIDEOS_OF_A_CLIP = 3
 # Frames that are decoded at a time.
 AT_ONCE = 32
 

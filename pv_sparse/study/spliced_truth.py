@@ -1,9 +1,10 @@
 """What a recogniser says of clips alone, and how often it says the same of videos that they are spliced into."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from pv_sparse.data.annotations import VideoList
 from pv_sparse.data.segment_plan import Selector
 from pv_sparse.data.video import SparseVideo
+from pv_sparse.looking import Viewer
 from pv_sparse.recognition import Recognizer
 from pv_sparse.study.spliced import write_excerpt
 from pv_sparse.zoo.weights import Weights
@@ -19,6 +21,8 @@ from pv_sparse.zoo.weights import Weights
 OF_FOOTAGE = 10
 # Frames that distracting footage is judged by, at most.
 FOOTAGE_FRAMES = 64
+# Folders of the files of each alone.
+CLIPS, FOOTAGE = "clips", "footage"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class SplicedFigures:
         first: share of the videos in which, of the classes of all clips, that of the own clip rises most.
         top5: share of the videos with the class of the clip among the five of all classes that rise most.
         in_clip: share of the frames looked at that lie in the clip.
-        cpu_seconds: of all videos: opening, choosing, decoding, network.
+        cpu_seconds: of all videos: opening, choosing, decoding, transform, network.
+        decode_cpu_seconds: the part of it before the network.
+        num_videos: of the test.
     """
 
     select: str
@@ -57,6 +63,8 @@ class SplicedFigures:
     top5: float
     in_clip: float
     cpu_seconds: float
+    decode_cpu_seconds: float
+    num_videos: int
 
 
 def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path], folder: Path) -> Truth:
@@ -74,10 +82,10 @@ def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path
     Raises:
         ValueError: two clips of one class, or a clip of one of the ten best classes of a distractor.
     """
-    classes = tuple(int(_scores(weights, write_excerpt(clip, folder / "clips")).argmax()) for clip in clips)
+    classes = tuple(int(_scores(weights, write_excerpt(clip, folder / CLIPS)).argmax()) for clip in clips)
     taken, footage = dict[int, Path](), []
     for distractor in distractors:
-        alone = write_excerpt(distractor, folder / "footage", seconds=float("inf"))
+        alone = write_excerpt(distractor, folder / FOOTAGE, seconds=float("inf"))
         footage.append(_scores(weights, alone, FOOTAGE_FRAMES))
         taken |= dict.fromkeys(footage[-1].topk(OF_FOOTAGE).indices.tolist(), distractor)
     for clip, number in zip(clips, classes, strict=True):
@@ -87,8 +95,23 @@ def truth_of(weights: Weights, clips: Sequence[Path], distractors: Sequence[Path
     return Truth(classes, torch.stack(footage).log().mean(dim=0))
 
 
+class _Seen(NamedTuple):
+    """Of one video: what was right, whether each frame lies in the clip, and CPU seconds before and in the network."""
+
+    first: bool
+    top5: bool
+    in_clip: list[bool]
+    decode_seconds: float
+    model_seconds: float
+
+
 def figures_of(
-    videos: VideoList, truth: Truth, weights: Weights, num_segments: int, select: str | Selector | None = None
+    videos: VideoList,
+    truth: Truth,
+    weights: Weights,
+    num_segments: int,
+    select: str | Selector | None = None,
+    device: str = "cpu",
 ) -> SplicedFigures:
     """How often a spliced video gives the class of its clip.
 
@@ -98,22 +121,42 @@ def figures_of(
         weights: as of `truth_of`.
         num_segments: frames to look at.
         select: as of `Recognizer`; None looks at the middles of even segments.
+        device: as of `Recognizer`.
     """
-    classes = list(truth.classes)
-    recognizer = Recognizer(_with_segments(weights, num_segments), select=select)
-    first, top5, in_clip = [], [], []
+    own = _with_segments(weights, num_segments)
+    viewer, recognizer = Viewer(own, threads=1, select=select), Recognizer(own, device)
+    recognizer.scores(viewer.look(videos.samples[0][0]))  # what happens once, at the first call, is no part of it
+    seen = [_seen(path, info, truth, viewer, recognizer) for path, info in videos.samples]
+    decode_seconds = sum(each.decode_seconds for each in seen)
+    return SplicedFigures(
+        select="even" if select is None else select if isinstance(select, str) else type(select).__name__.lower(),
+        num_segments=num_segments,
+        first=_share([each.first for each in seen]),
+        top5=_share([each.top5 for each in seen]),
+        in_clip=_share([own for each in seen for own in each.in_clip]),
+        cpu_seconds=decode_seconds + sum(each.model_seconds for each in seen),
+        decode_cpu_seconds=decode_seconds,
+        num_videos=len(seen),
+    )
+
+
+def _seen(path: str, info: Mapping[str, Any], truth: Truth, viewer: Viewer, recognizer: Recognizer) -> _Seen:
     begin = time.process_time()
-    for path, info in videos.samples:
-        look, scores = recognizer.see(path)
-        assert isinstance(scores, Tensor)  # one task
-        rise = truth.rise(scores)
-        first.append(int(rise[classes].argmax()) == info["label"])
-        top5.append(classes[info["label"]] in rise.topk(5).indices)
-        start, end = info["event_seconds"]
-        in_clip += [start - 1e-6 <= seconds < end - 1e-6 for seconds in look.frame_times_seconds]
-    seconds = time.process_time() - begin
-    name = "even" if select is None else select if isinstance(select, str) else type(select).__name__.lower()
-    return SplicedFigures(name, num_segments, _share(first), _share(top5), _share(in_clip), seconds)
+    look = viewer.look(path)
+    clip = viewer.clip(look)
+    decoded = time.process_time()
+    scores = recognizer.scores_of(clip[None])
+    end = time.process_time()
+    assert isinstance(scores, Tensor)  # one task
+    rise, classes, own = truth.rise(scores[0]), list(truth.classes), info["label"]
+    first, last = info["event_seconds"]
+    return _Seen(
+        first=int(rise[classes].argmax()) == own,
+        top5=classes[own] in rise.topk(5).indices,
+        in_clip=[first - 1e-6 <= seconds < last - 1e-6 for seconds in look.frame_times_seconds],
+        decode_seconds=decoded - begin,
+        model_seconds=end - decoded,
+    )
 
 
 def _scores(weights: Weights, path: Path, most: int | None = None) -> Tensor:
