@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make demo      recognise a real video with real weights"
-	@echo "make test      the quick tests (two minutes)"
+	@echo "make test      the quick tests (four minutes)"
 	@echo "make test-slow the others"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"

@@ -5,7 +5,13 @@
 scaled and cropped to 224, and go through TSN). `open` and `glance` are parts of `saliency`: opening alone, and opening
 and decoding the looks, without the scorer. Generated h264 videos with a cut every 5 to 20 s and at most 250 frames from
 a keyframe to the next, kept where those of clips.py are. Weights are random. One thread, decoder included; all sides in
-turns, CPU seconds, medians and quartiles of the rounds, and of the ratios to the look of the same round.
+turns, CPU seconds, medians and quartiles of the rounds, and of the ratios to the look of the same round. `chosen` is a
+look at the 8 frames that `saliency` chooses, all of it, and `many` a look at 32 even ones.
+
+`worth`: the zoo's small TSN and its scorer on 100 generated videos of 60 to 240 s: what 8 chosen frames say, and 8 and
+32 even ones, and their CPU seconds from opening the file to the answer, in turns on each video.
+
+`exit`: at what share of the cost of 16 segments the zoo's small models stop when they are sure.
 
 `study`: what the rows of `study_selection` in a study's results.json say: accuracy, cost, and the aims.
 
@@ -29,7 +35,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 from clips import RATE, SIZES, scene
-from selection_study import SELECTED, study, told_verdict, verdict
+from selection_study import CPU_SHARE, SELECTED, study, told_verdict, verdict
+from selection_worth import exits, worth
 from torch import Tensor, nn
 
 import pv_sparse as pvs
@@ -38,20 +45,21 @@ from pv_sparse.data.selection import NUM_LOOKS, glance_indices
 from pv_sparse.data.selectors import LOOK_SIZE, Diverse, Motion, Saliency, glance
 from pv_sparse.models.selection import LookScorer
 
-SECONDS, SHOTS, KEYFRAMES, SEGMENTS, ROUNDS = (60, 240), (5.0, 20.0), 250, 8, 7
+SECONDS, SHOTS, KEYFRAMES, SEGMENTS, MANY, ROUNDS = (60, 240), (5.0, 20.0), 250, 8, 32, 7
 AIMED_SIZE, LARGEST_SHARE = (340, 256), 0.25  # of the look
 STUDY = Path(__file__).parents[1] / "docs" / "study"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("cost", "study"), help="one part")
+    parser.add_argument("--only", choices=("cost", "worth", "exit", "study"), help="one part")
     parser.add_argument("--study", type=Path, default=STUDY, metavar="DIR", help="of results.json, or the file itself")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     path = Path(__file__).with_suffix(".json")
-    for name, part in {"cost": cost, "study": partial(study, options.study)}.items():
+    parts = {"cost": cost, "worth": worth, "exit": exits, "study": partial(study, options.study)}
+    for name, part in parts.items():
         if options.only in (None, name):
             print(f"\n{name}", flush=True)
             before = json.loads(path.read_text()) if path.exists() else {}
@@ -64,6 +72,8 @@ def cost() -> dict:
     transform, scorer = pvs.EvaluationTransform(), LookScorer().eval()
     sides = {
         "look": partial(look, model, transform),
+        "many": partial(look, model, transform, count=MANY),
+        "chosen": partial(look, model, transform, selector=Saliency(scorer)),
         "saliency": partial(weigh, Saliency(scorer)),
         "diverse": partial(weigh, Diverse()),
         "motion": partial(weigh, Motion()),
@@ -87,7 +97,11 @@ def compare(seconds: int, size: tuple[int, int], sides: dict[str, Callable[[Path
             run(path)
             if number:  # the first is not counted
                 taken[side].append(time.process_time() - started)
-    return [found | cost_row(side, taken, size == AIMED_SIZE) for side in sides]
+    shares = [chosen / many for chosen, many in zip(taken["chosen"], taken["many"], strict=True)]
+    told = verdict(statistics.median(shares) <= CPU_SHARE, f"at most {CPU_SHARE}")
+    print(f"  chosen {SEGMENTS} of many {MANY}: {statistics.median(shares):.3f}{told_verdict(told)}")
+    rows = [found | cost_row(side, taken, size == AIMED_SIZE) for side in sides]
+    return [*rows, found | {"side": "chosen of many", "share": quartiles(shares), **told}]
 
 
 def cost_row(side: str, taken: dict[str, list[float]], is_aimed: bool) -> dict:
@@ -106,9 +120,12 @@ def opened(path: Path) -> pvs.SparseVideo:
     return pvs.SparseVideo(path, threads=1)
 
 
-def look(model: nn.Module, transform: nn.Module, path: Path) -> Tensor:
+def look(
+    model: nn.Module, transform: nn.Module, path: Path, count: int = SEGMENTS, selector: Saliency | None = None
+) -> Tensor:
     with opened(path) as video:
-        frames = video.frames_at(pvs.segment_indices(video.num_frames, SEGMENTS, rule="center"))
+        weights = selector.weights(video, count) if selector else None
+        frames = video.frames_at(pvs.segment_indices(video.num_frames, count, weights=weights))
     return model(transform(frames.transpose(0, 1))[None])
 
 

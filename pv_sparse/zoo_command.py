@@ -46,6 +46,7 @@ def show(name: str) -> None:
         "input": ", ".join(f"{key} {value}" for key, value in weights.input.items()),
         "classes": f"{classes_told(weights.num_classes)}: {_first(weights)}",
         "scorer": ", ".join(f"{key} {value}" for key, value in weights.scorer.items()),
+        "early exit": f"temperature {weights.exit_temperature:g}" if weights.exit_temperature else "",
         "order": weights.category_order,
         "source": weights.origin.get("url", ""),
         "license": weights.origin.get("license", ""),
