@@ -429,11 +429,13 @@ def test_compiled(name):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.usefixtures("fresh_compiler")
-def test_compiled_without_a_compiler(monkeypatch):
+def test_compiled_without_a_compiler():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(pvs.PvSparseError, match=r"needs a C\+\+ compiler, and none was found: install g"):
+    # monkeypatch would delete the setting afterwards, for every test that compiles later.
+    without = config.patch({"cpp.cxx": ("no-such-compiler",)})
+    told = r"needs a C\+\+ compiler, and none was found: install g"
+    with without, pytest.raises(pvs.PvSparseError, match=told):
         optimize(built("tsn"), compile=True, check_input=torch.randn(1, 3, 1, 37, 35))
 
 
