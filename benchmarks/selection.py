@@ -23,7 +23,6 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 from bisect import bisect_right
 from collections.abc import Callable
@@ -34,7 +33,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
-from clips import RATE, SIZES, scene
+from clips import RATE, SIZES, kept, scene
 from selection_study import CPU_SHARE, SELECTED, study, told_verdict, verdict
 from selection_worth import exits, worth
 from torch import Tensor, nn
@@ -151,8 +150,7 @@ def looks_of(path: Path) -> dict[str, int]:
 
 def film(seconds: int, size: tuple[int, int]) -> Path:
     """The video of this length and (width, height), made where it is missing."""
-    kept = Path(os.environ.get("PV_SPARSE_BENCH_CLIPS", Path(tempfile.gettempdir()) / "pv_sparse_bench_clips"))
-    path = kept / f"selection_{size[0]}x{size[1]}_{seconds}s.mp4"
+    path = kept() / f"selection_{size[0]}x{size[1]}_{seconds}s.mp4"
     if not path.exists():
         print(f"making {path.name}", flush=True)
         write_video(path, scene(seconds * RATE, size, 0, SHOTS), RATE, KEYFRAMES)

@@ -1,13 +1,12 @@
 """The zoo's small models: what chosen frames bring in long videos, and where looking stops. Called by selection.py."""
 
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from clips import kept
 from selection_study import CPU_SHARE, FEWER_POINTS, MORE_POINTS, told_verdict, verdict
 
 import pv_sparse as pvs
@@ -108,5 +107,4 @@ def exit_row(name: str, make: Callable[..., VideoList], count: int, is_aimed: bo
 
 def made(make: Callable[..., VideoList], count: int) -> VideoList:
     """Held-out videos, where those of clips.py are kept."""
-    kept = Path(os.environ.get("PV_SPARSE_BENCH_CLIPS", Path(tempfile.gettempdir()) / "pv_sparse_bench_clips"))
-    return make(kept / make.__name__, "val", count)
+    return make(kept() / make.__name__, "val", count)

